@@ -1,0 +1,139 @@
+//! Files as read-only bytes in memory, mapped instead of read: the only place that maps.
+//! What the bytes mean is left to `dicom` and `series`.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use thiserror::Error;
+
+use crate::limits::Limits;
+
+/// A private copy of a file, mapped.
+///
+/// A mapping of a file that somebody else can still write is unsound: its bytes may change under a `&[u8]`,
+/// and a read beyond a truncated end kills the process. So the file is copied, inside the kernel, into an
+/// unnamed temporary file, and that copy is mapped. It vanishes with the value.
+#[derive(Debug)]
+pub struct Mapped {
+    /// None where the file is empty: an empty range cannot be mapped on every platform.
+    map: Option<Mmap>,
+}
+
+/// Why a file could not be mapped. Shown without its path and its cause: the caller adds both.
+#[derive(Debug, Error)]
+pub enum MappedError {
+    /// The file cannot be opened or read.
+    #[error("cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Folders, pipes and devices have no length to be held against a limit.
+    #[error("is not a regular file")]
+    NotAFile {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// The file is larger than the caller allows.
+    #[error("has more than the limit of {limit} bytes")]
+    Limit {
+        /// The file.
+        path: PathBuf,
+        /// [`Limits::file_bytes`].
+        limit: u64,
+    },
+    /// There is no room or no right for the private copy, or it cannot be mapped.
+    #[error("a private copy cannot be made")]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+impl Mapped {
+    /// Copies the file at `path` into an unnamed temporary file and maps the copy.
+    ///
+    /// # Errors
+    /// The file is no readable regular file, exceeds [`Limits::file_bytes`], or cannot be copied.
+    pub fn open(path: &Path, limits: &Limits) -> Result<Mapped, MappedError> {
+        let read = |source| MappedError::Read { path: path.to_owned(), source };
+        let copy = |source| MappedError::Copy { path: path.to_owned(), source };
+        // Asked before opening, since opening a pipe waits for its other end.
+        if !std::fs::metadata(path).map_err(read)?.is_file() {
+            return Err(MappedError::NotAFile { path: path.to_owned() });
+        }
+        let original = File::open(path).map_err(read)?;
+        let mut private = tempfile::tempfile().map_err(copy)?;
+        // Counted while copying: the length that the file system tells may have changed since.
+        let wanted = limits.file_bytes.saturating_add(1);
+        let bytes = io::copy(&mut original.take(wanted), &mut private).map_err(copy)?;
+        if bytes > limits.file_bytes {
+            return Err(MappedError::Limit { path: path.to_owned(), limit: limits.file_bytes });
+        }
+        if bytes == 0 {
+            return Ok(Mapped { map: None });
+        }
+        Ok(Mapped { map: Some(map_private(&private).map_err(copy)?) })
+    }
+}
+
+/// Maps a file that `tempfile::tempfile` made in this module.
+#[allow(unsafe_code)]
+fn map_private(private: &File) -> io::Result<Mmap> {
+    // SAFETY: `Mapped::open` made this file by `tempfile::tempfile`: it has no name in any folder, its only
+    // handle is the one here, which is dropped after the map is made, and nothing wrote or will write to it
+    // after the copy. So the bytes stay put while the map lives.
+    unsafe { Mmap::map(private) }
+}
+
+impl Deref for Mapped {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stay_when_the_original_is_overwritten_and_truncated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slice");
+        std::fs::write(&path, vec![7u8; 100_000]).unwrap();
+        let mapped = Mapped::open(&path, &Limits::default()).unwrap();
+        std::fs::write(&path, vec![9u8; 100_000]).unwrap();
+        assert!(mapped.iter().all(|&byte| byte == 7));
+        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+        assert_eq!(mapped.len(), 100_000);
+        assert!(mapped.iter().all(|&byte| byte == 7));
+    }
+
+    #[test]
+    fn an_empty_file_is_no_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("empty");
+        std::fs::write(&path, b"").unwrap();
+        assert!(Mapped::open(&path, &Limits::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn refuses_folders_missing_files_and_files_over_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large");
+        std::fs::write(&path, [0u8; 11]).unwrap();
+        let limits = Limits { file_bytes: 10, ..Limits::default() };
+        assert!(matches!(Mapped::open(&path, &limits), Err(MappedError::Limit { limit: 10, .. })));
+        assert!(matches!(Mapped::open(folder.path(), &limits), Err(MappedError::NotAFile { .. })));
+        assert!(matches!(Mapped::open(&folder.path().join("none"), &limits), Err(MappedError::Read { .. })));
+    }
+}
