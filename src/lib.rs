@@ -2,5 +2,7 @@
 //!
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
+pub mod dicom;
+pub mod hu;
 pub mod limits;
 pub mod mapped;
