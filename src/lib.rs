@@ -6,3 +6,5 @@ pub mod dicom;
 pub mod hu;
 pub mod limits;
 pub mod mapped;
+pub mod series;
+pub mod stream;

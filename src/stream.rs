@@ -1,0 +1,234 @@
+//! The slices of a series in Hounsfield units, in order, one at a time.
+//! Order and choice are left to `series`, gray levels to `window`.
+
+use thiserror::Error;
+
+use crate::dicom::{self, DicomError, SliceHeader, StoredValues};
+use crate::hu::{self, HuError, Rescale, StoredLayout};
+use crate::limits::Limits;
+use crate::series::{Chain, Series, SliceEntry, SourceError, Warning};
+
+/// Reads the slices of a series from the feet to the head.
+///
+/// Only one slice's bytes are held, and only while [`SliceStream::next_into`] runs.
+#[derive(Debug)]
+pub struct SliceStream<'a> {
+    series: &'a Series,
+    limits: &'a Limits,
+    next: usize,
+    /// Slices with values of -2000 HU or below that no padding element announced.
+    untagged_padding: usize,
+}
+
+/// Why a slice of the series cannot be read: its file or ZIP member and the whole reason, on one line.
+#[derive(Debug, Error)]
+pub enum StreamError {
+    /// The bytes cannot be had.
+    #[error("{place}: {}", Chain(error))]
+    Source {
+        /// The slice.
+        place: String,
+        /// Why.
+        error: SourceError,
+    },
+    /// The bytes are no slice that can be read.
+    #[error("{place}: {}", Chain(error))]
+    Dicom {
+        /// The slice.
+        place: String,
+        /// Why.
+        error: DicomError,
+    },
+    /// The header's numbers make no Hounsfield units.
+    #[error("{place}: {}", Chain(error))]
+    Hounsfield {
+        /// The slice.
+        place: String,
+        /// Why.
+        error: HuError,
+    },
+    /// Somebody replaced the file since the series was put together.
+    #[error("{place}: the file has changed while the series was read")]
+    Changed {
+        /// The slice.
+        place: String,
+    },
+}
+
+impl<'a> SliceStream<'a> {
+    /// A stream that stands before the first slice. Nothing is opened yet.
+    pub fn new(series: &'a Series, limits: &'a Limits) -> SliceStream<'a> {
+        SliceStream { series, limits, next: 0, untagged_padding: 0 }
+    }
+
+    /// Reads the next slice into `hu`, whose memory is used again; None after the last slice.
+    ///
+    /// After an error the stream stands before the slice that follows, and `hu` holds nothing of use.
+    ///
+    /// # Shape
+    /// `hu` becomes rows x columns of the series, row-major.
+    ///
+    /// # Units
+    /// Hounsfield units; [`hu::PADDING`] where nothing was measured.
+    pub fn next_into(&mut self, hu: &mut Vec<i16>) -> Option<Result<&'a SliceEntry, StreamError>> {
+        let slice = self.series.slices.get(self.next)?;
+        self.next += 1;
+        let read = read(slice, self.limits, hu);
+        if read.is_ok() && hu::has_untagged_padding(hu) {
+            self.untagged_padding += 1;
+        }
+        Some(read.map(|()| slice))
+    }
+
+    /// Slices of the series, read or not.
+    pub fn len(&self) -> usize {
+        self.series.slices.len()
+    }
+
+    /// True for a series without slices, which `series::assemble` does not make.
+    pub fn is_empty(&self) -> bool {
+        self.series.slices.is_empty()
+    }
+
+    /// What was unusual about the pixels of the slices read so far.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let slices = self.untagged_padding;
+        let untagged = (slices > 0).then(|| {
+            Warning::new(
+                "untagged_padding",
+                format!("{slices} slices with values of -2000 HU or below and no padding value"),
+            )
+        });
+        untagged.into_iter().collect()
+    }
+}
+
+fn read(slice: &SliceEntry, limits: &Limits, hu: &mut Vec<i16>) -> Result<(), StreamError> {
+    let place = || slice.source.to_string();
+    let bytes = slice.source.read(limits).map_err(|error| StreamError::Source { place: place(), error })?;
+    let dicom = |error| StreamError::Dicom { place: place(), error };
+    let (header, location) = dicom::read_header(&bytes, limits).map_err(dicom)?;
+    // Everything that was checked when the series was put together: identity, size, bits, rescale, position.
+    if header != slice.header {
+        return Err(StreamError::Changed { place: place() });
+    }
+    let stored = dicom::stored_values(&bytes, &header, &location, limits).map_err(dicom)?;
+    convert(&header, &stored, hu).map_err(|error| StreamError::Hounsfield { place: place(), error })
+}
+
+fn convert(header: &SliceHeader, stored: &StoredValues<'_>, hu: &mut Vec<i16>) -> Result<(), HuError> {
+    let layout = StoredLayout::new(header.bits_stored, header.high_bit, header.signed, header.pixel_padding)?;
+    let rescale = Rescale::new(header.rescale_slope, header.rescale_intercept)?;
+    match stored {
+        StoredValues::Bits8(cells) => {
+            hu.resize(cells.len(), 0);
+            hu::to_hounsfield_8(cells, &layout, rescale, hu);
+        }
+        StoredValues::Bits16(cells) => {
+            hu.resize(cells.len(), 0);
+            hu::to_hounsfield(cells, &layout, rescale, hu);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::dicom::crafted::Crafted;
+    use crate::series::{assemble, find};
+
+    /// Slices at the given places, with descending instance numbers.
+    fn write_series(folder: &Path, places_mm: &[f64]) {
+        for (number, place) in places_mm.iter().enumerate() {
+            let mut slice = Crafted::slice(2, 3)
+                .text(0x0008, 0x0018, b"UI", &format!("1.2.{number}"))
+                .text(0x0020, 0x0013, b"IS", &format!("{}", 100 - number))
+                .text(0x0020, 0x0032, b"DS", &format!("0\\0\\{place}"))
+                .number(0x0028, 0x0120, 1);
+            slice.cells[5] = *place as i16 as u16;
+            std::fs::write(folder.join(format!("{number}")), slice.file()).unwrap();
+        }
+    }
+
+    fn series(folder: &Path) -> Series {
+        let found = find(&[folder.to_owned()], &Limits::default());
+        let mut assembly = assemble(found, &Limits::default());
+        assembly.studies.remove(0).series.remove(0)
+    }
+
+    #[test]
+    fn slices_come_in_order_and_use_one_buffer() {
+        let folder = tempfile::tempdir().unwrap();
+        write_series(folder.path(), &[5.0, -5.0, 10.0, 0.0]);
+        let series = series(folder.path());
+        let limits = Limits::default();
+        let mut stream = SliceStream::new(&series, &limits);
+        let mut hu = Vec::new();
+        let mut places = Vec::new();
+        while let Some(slice) = stream.next_into(&mut hu) {
+            let slice = slice.unwrap();
+            assert_eq!(hu[..5], [0, hu::PADDING, 2, 3, 4]);
+            assert_eq!(f64::from(hu[5]), slice.z_mm);
+            places.push(slice.z_mm);
+        }
+        assert_eq!(places, [-5.0, 0.0, 5.0, 10.0]);
+        assert!(stream.warnings().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_changed_is_told_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        write_series(folder.path(), &[0.0, 5.0, 10.0, 15.0]);
+        let series = series(folder.path());
+        let limits = Limits::default();
+        let stranger = Crafted::slice(2, 3).text(0x0008, 0x0018, b"UI", "1.2.99");
+        std::fs::write(folder.path().join("0"), stranger.file()).unwrap();
+        std::fs::write(folder.path().join("1"), b"short").unwrap();
+        std::fs::remove_file(folder.path().join("2")).unwrap();
+        let mut stream = SliceStream::new(&series, &limits);
+        let mut hu = Vec::new();
+        let mut next = || stream.next_into(&mut hu).unwrap();
+        assert!(matches!(next(), Err(StreamError::Changed { .. })));
+        assert!(matches!(next(), Err(StreamError::Dicom { .. })));
+        // "cannot read 2" was all that was told.
+        let missing = next().unwrap_err().to_string();
+        assert!(missing.contains("2: cannot be read: ") && missing.matches("/2").count() == 1, "{missing}");
+        assert_eq!(next().unwrap().z_mm, 15.0);
+    }
+
+    #[test]
+    fn monochrome1_is_shown_inverted_but_means_the_same() {
+        // DICOM PS3.3 C.7.6.3.1.2 speaks of display only. Inverting here would turn blood into fat.
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits::default();
+        let mut both = Vec::new();
+        for photometric in ["MONOCHROME1", "MONOCHROME2"] {
+            let slice = Crafted::slice(2, 3).text(0x0028, 0x0004, b"CS", photometric);
+            std::fs::write(folder.path().join("slice"), slice.file()).unwrap();
+            let series = series(folder.path());
+            let mut hu = Vec::new();
+            let mut stream = SliceStream::new(&series, &limits);
+            stream.next_into(&mut hu).unwrap().unwrap();
+            both.push(hu);
+        }
+        assert_eq!(both[0], both[1]);
+    }
+
+    #[test]
+    fn padding_without_a_tag_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut slice = Crafted::slice(2, 3);
+        slice.cells[0] = -3024i16 as u16;
+        std::fs::write(folder.path().join("slice"), slice.file()).unwrap();
+        let series = series(folder.path());
+        let limits = Limits::default();
+        let mut stream = SliceStream::new(&series, &limits);
+        let mut hu = Vec::new();
+        stream.next_into(&mut hu).unwrap().unwrap();
+        assert_eq!(hu[0], -3024);
+        assert_eq!(stream.warnings()[0].code, "untagged_padding");
+    }
+}
