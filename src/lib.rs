@@ -3,8 +3,12 @@
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
 pub mod dicom;
+pub mod evidence;
 pub mod hu;
 pub mod limits;
 pub mod mapped;
+pub mod patch;
+pub mod prep;
 pub mod series;
 pub mod stream;
+pub mod window;
