@@ -8,6 +8,7 @@ pub mod hu;
 pub mod limits;
 pub mod mapped;
 pub mod patch;
+pub mod phantom;
 pub mod prep;
 pub mod series;
 pub mod stream;
