@@ -3,10 +3,13 @@
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
 pub mod dicom;
+pub mod engine;
 pub mod evidence;
 pub mod hu;
+pub mod label;
 pub mod limits;
 pub mod mapped;
+pub mod model;
 pub mod patch;
 pub mod phantom;
 pub mod prep;
