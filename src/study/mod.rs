@@ -1,0 +1,305 @@
+//! One study, end to end: the chosen series through preparation, patches and engine to a [`Report`].
+//!
+//! Reading is `stream`'s work, telling anybody `output`'s. Of the slices only three are held at a time, of the
+//! patches only their probabilities.
+
+mod report;
+mod ring;
+mod tissue;
+mod verdict;
+
+pub use report::{Outcome, Refusal, RefusalCode, Report, Rules, SliceReport, Timings, Trace, Warning};
+
+use crate::engine::{self, Engine, EngineError, EngineOptions};
+use crate::label::Class;
+use crate::limits::Limits;
+use crate::model::Model;
+use crate::patch::{Grid, Neighbourhood, Patches};
+use crate::prep::Scratch;
+use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, Study};
+use crate::stream::SliceStream;
+use crate::window::Window;
+use ndarray::{Array2, ArrayView2};
+use ring::{Prepared, Ring};
+use std::time::{Duration, Instant};
+use tissue::Tissue;
+use verdict::Evidence;
+
+/// Fewer slices than this are no head, but a part of one or a mistake.
+const FEWEST_SLICES: usize = 3;
+
+/// As many slices that cannot be read are named; of the rest, how many they are.
+const MOST_WARNINGS: usize = 20;
+
+/// Whoever wants to see a study while it is worked on: a progress bar, a montage.
+pub trait Observer {
+    /// A series begins.
+    fn begin(&mut self, _series: &Series, _grid: Grid) {}
+    /// A slice was judged. Slices come in order, foot to head.
+    fn slice(&mut self, _slice: JudgedSlice<'_>) {}
+}
+
+/// Nobody watches.
+impl Observer for () {}
+
+/// One slice as the network saw it, and what was found.
+#[derive(Clone, Copy)]
+pub struct JudgedSlice<'a> {
+    /// Place in the series, from 0.
+    pub index: usize,
+    /// The prepared gray levels.
+    pub gray: ArrayView2<'a, u8>,
+    /// The class of each place of the grid, row by row.
+    pub classes: &'a [Class],
+}
+
+/// A model made ready to judge studies, one after the other.
+pub struct Triage {
+    model: Model,
+    window: Window,
+    engine: Box<dyn Engine>,
+    limits: Limits,
+}
+
+impl Triage {
+    /// Loads a model's network.
+    ///
+    /// `window` replaces the manifest's, for facilities that set their own.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] and [`EngineError::Shape`].
+    pub fn new(
+        model: Model,
+        window: Option<Window>,
+        options: EngineOptions,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
+        let engine = engine::load(&model, options)?;
+        let window = window.unwrap_or(model.window());
+        Ok(Self { model, window, engine, limits })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Chooses a study's head series and judges it.
+    ///
+    /// Every way through ends in a report; what went wrong is its outcome or one of its warnings.
+    /// `since` is when work on the study began, so that the report's total has the headers' reading in it.
+    pub fn judge(&mut self, study: &Study, since: Instant, observer: &mut dyn Observer) -> Report {
+        let choice = match series::choose(study, FEWEST_SLICES) {
+            Ok(choice) => choice,
+            Err(none) => {
+                let (code, detail) = why_no_series(study, &none);
+                let warnings = study.warnings();
+                return Report { warnings, ..self.refuse(&study.study_uid, code, detail) };
+            }
+        };
+        let mut report = self.blank_report();
+        report.study_uid = study.study_uid.clone();
+        report.series_uid = choice.series.series_uid.clone();
+        report.series_reason = choice.reason;
+        report.warnings = choice.series.warnings.clone();
+        report.warnings.extend(choice.warnings);
+        report.warnings.extend(study.warnings());
+        report
+            .warnings
+            .extend(LeftOut::summary(&study.left_out).map(|detail| Warning::new("left_out", detail)));
+        if let Err(refusal) = self.judge_slices(choice.series, &mut report, observer) {
+            report.slices.clear();
+            report.outcome = Outcome::Refused(refusal);
+        }
+        report.timings.total_ms = milliseconds(since.elapsed());
+        report
+    }
+
+    /// A report on something that could not be judged.
+    pub fn refuse(&self, study_uid: &str, code: RefusalCode, detail: String) -> Report {
+        let outcome = Outcome::Refused(Refusal { code, detail });
+        Report { study_uid: study_uid.to_owned(), outcome, ..self.blank_report() }
+    }
+
+    fn blank_report(&self) -> Report {
+        Report {
+            study_uid: String::new(),
+            series_uid: String::new(),
+            series_reason: String::new(),
+            outcome: Outcome::NoAlert { probability: 0.0 },
+            rules: Rules::default(),
+            hematoma_patches: 0,
+            hematoma_volume_ml: None,
+            slices: Vec::new(),
+            warnings: Vec::new(),
+            timings: Timings::default(),
+            trace: self.trace(),
+        }
+    }
+
+    fn judge_slices(
+        &mut self,
+        series: &Series,
+        report: &mut Report,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Refusal> {
+        report.warnings.extend(self.spacing_warnings(series));
+        let (rows, columns) = (series.rows as usize, series.columns as usize);
+        let manifest = self.model.manifest();
+        let grid = Grid::over(rows, columns, manifest.patch.size);
+        observer.begin(series, grid);
+        let mut bench = Bench {
+            patches: Patches::new(grid, &manifest.patch.views),
+            logits: Array2::zeros((0, 0)),
+            classes: Vec::new(),
+            evidence: Evidence::new(&self.model, grid),
+            tissue: Tissue::default(),
+        };
+        let steps = manifest.preparation.steps;
+        let (window, limits) = (self.window, self.limits.clone());
+        let mut ring = Ring::new(rows, columns);
+        let (mut hu, mut scratch) = (Vec::new(), Scratch::default());
+        let mut stream = SliceStream::new(series, &limits);
+        let mut unreadable = Vec::new();
+        loop {
+            let started = Instant::now();
+            let next = stream.next_into(&mut hu);
+            report.timings.read_ms += milliseconds(started.elapsed());
+            let started = Instant::now();
+            let at_end = match next {
+                None => {
+                    ring.advance();
+                    true
+                }
+                Some(Ok(entry)) => {
+                    ring.push(entry, |gray| {
+                        let flat = gray.as_slice_mut().expect("planes are in standard layout");
+                        window.apply(&hu, flat);
+                        steps.prepare(gray, &mut scratch);
+                    });
+                    false
+                }
+                Some(Err(error)) => {
+                    // The neighbours are judged without it, and the report says so.
+                    if unreadable.len() < MOST_WARNINGS {
+                        report.warnings.push(Warning::new("unreadable_file", error.to_string()));
+                    }
+                    unreadable.push(error);
+                    continue;
+                }
+            };
+            report.timings.prepare_ms += milliseconds(started.elapsed());
+            if let Some((slice, around)) = ring.middle() {
+                let entry = self.judge_one(slice, around, &mut bench, report)?;
+                report.slices.push(entry);
+                let index = report.slices.len() - 1;
+                observer.slice(JudgedSlice { index, gray: slice.gray.view(), classes: &bench.classes });
+            }
+            if at_end {
+                break;
+            }
+        }
+        report.warnings.extend(stream.warnings());
+        if let Some(first) = unreadable.first().filter(|_| report.slices.len() < FEWEST_SLICES) {
+            return Err(Refusal { code: first.into(), detail: first.to_string() });
+        }
+        if unreadable.len() > MOST_WARNINGS {
+            let rest = unreadable.len() - MOST_WARNINGS;
+            report.warnings.push(Warning::new("unreadable_file", format!("and {rest} more")));
+        }
+        bench.tissue.check()?;
+        bench.evidence.conclude(&self.model, series, report);
+        Ok(())
+    }
+
+    /// One slice through patches and engine.
+    fn judge_one(
+        &mut self,
+        slice: &Prepared<'_>,
+        around: Neighbourhood<'_>,
+        bench: &mut Bench,
+        report: &mut Report,
+    ) -> Result<SliceReport, Refusal> {
+        let started = Instant::now();
+        bench.tissue.see(&slice.gray);
+        bench.patches.cut(around);
+        report.timings.prepare_ms += milliseconds(started.elapsed());
+        let started = Instant::now();
+        self.engine
+            .run(&bench.patches, &mut bench.logits)
+            .map_err(|e| Refusal { code: RefusalCode::Internal, detail: e.to_string() })?;
+        let counts =
+            bench.evidence.add(&self.model, &bench.logits, bench.patches.places(), &mut bench.classes);
+        report.timings.infer_ms += milliseconds(started.elapsed());
+        Ok(SliceReport {
+            sop_uid: slice.entry.header.sop_instance_uid.clone(),
+            file: slice.entry.source.to_string(),
+            z_mm: slice.entry.z_mm,
+            score: 0.0,
+            counts,
+        })
+    }
+
+    /// Warnings for pixels or slices at distances that the model does not serve.
+    fn spacing_warnings(&self, series: &Series) -> impl Iterator<Item = Warning> {
+        let patch = &self.model.manifest().patch;
+        let serves = |[small, large]: [f64; 2], mm: f64| (small..=large).contains(&mm);
+        let pixels = series.pixel_spacing_mm.filter(|mm| !mm.iter().all(|&mm| serves(patch.spacing_mm, mm)));
+        let pixels = pixels.map(|[row_mm, column_mm]| {
+            let [small, large] = patch.spacing_mm;
+            let detail = format!("{row_mm:.3} x {column_mm:.3} mm, the model serves {small} to {large} mm");
+            Warning::new("pixel_spacing", detail)
+        });
+        let slices = series.spacing_mm.zip(patch.slice_mm).filter(|&(mm, served)| !serves(served, mm));
+        let slices = slices.map(|(mm, [small, large])| {
+            let detail = format!("{mm:.1} mm apart, the model serves {small} to {large} mm");
+            Warning::new("slice_spacing", detail)
+        });
+        pixels.into_iter().chain(slices)
+    }
+
+    fn trace(&self) -> Trace {
+        let manifest = self.model.manifest();
+        let (a_hu, b_hu) = self.window.limits_hu();
+        let mut preprocessing = vec![format!("window {a_hu} to {b_hu} HU")];
+        preprocessing.extend(manifest.preparation.steps.describe());
+        let views = manifest.patch.views.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        preprocessing.push(format!("patches of {} pixels, views {views}", manifest.patch.size.pixels()));
+        Trace {
+            program: concat!("hemapatch ", env!("CARGO_PKG_VERSION")).to_owned(),
+            engine: self.engine.name().to_owned(),
+            model: manifest.name.clone(),
+            model_version: manifest.version.clone(),
+            model_sha256: manifest.network.sha256.clone(),
+            window_hu: [a_hu.into(), b_hu.into()],
+            preprocessing,
+            rule: manifest.decision.rule.name().to_owned(),
+            thresholds: verdict::thresholds(manifest),
+        }
+    }
+}
+
+/// The refusal of a study without a series to judge.
+fn why_no_series(study: &Study, none: &NoSeries<'_>) -> (RefusalCode, String) {
+    let too_many = study.left_out.iter().any(|object| object.reason == LeftOutReason::TooManySlices);
+    let code = match none {
+        // Part of a series could look like a clean head, so one over the limit is left out whole.
+        NoSeries::NoCtSeries | NoSeries::NotHead if too_many => RefusalCode::LimitExceeded,
+        none => none.into(),
+    };
+    let objects = LeftOut::summary(&study.left_out).map(|objects| format!("; left out: {objects}"));
+    (code, format!("{none}{}", objects.unwrap_or_default()))
+}
+
+/// What one study's slices share.
+struct Bench {
+    patches: Patches,
+    logits: Array2<f32>,
+    classes: Vec<Class>,
+    evidence: Evidence,
+    tissue: Tissue,
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

@@ -1,0 +1,163 @@
+//! From logits to a verdict: classes and counts of each slice as it comes, evidence over all of them at the end.
+
+use super::{Outcome, Report, Rules, SliceReport};
+use crate::evidence::{pool, strongest};
+use crate::label::Class;
+use crate::model::{Manifest, Model, Rule};
+use crate::patch::Grid;
+use crate::series::Series;
+use ndarray::{Array2, Array3, Axis};
+use std::collections::BTreeMap;
+
+/// The hematoma probability of every patch of a series: 4 KiB a slice at 32x32 patches.
+pub(super) struct Evidence {
+    grid: Grid,
+    hematoma: usize,
+    probabilities: Vec<f32>,
+    /// Probability and class of each unique patch of the slice at hand.
+    unique: Vec<(f32, Class)>,
+}
+
+impl Evidence {
+    pub fn new(model: &Model, grid: Grid) -> Self {
+        // The manifest was refused if it had no such label.
+        let hematoma = model.labels().iter().position(|&label| label == Class::Hematoma).unwrap_or(0);
+        Self { grid, hematoma, probabilities: Vec::new(), unique: Vec::new() }
+    }
+
+    /// Takes in a slice: classes for each place of the grid, and how many of each there are.
+    ///
+    /// # Shape
+    /// `logits` is `[unique patches, labels]`; `places` names one of them for each place.
+    pub fn add(
+        &mut self,
+        model: &Model,
+        logits: &Array2<f32>,
+        places: &[u32],
+        classes: &mut Vec<Class>,
+    ) -> [u32; Class::COUNT] {
+        let from = model.manifest().evidence.patch_probability;
+        self.unique.clear();
+        for logits in logits.outer_iter() {
+            let logits = logits.to_slice().expect("rows of a standard layout");
+            let probability = softmax(logits, self.hematoma);
+            let class = if probability >= from {
+                Class::Hematoma
+            } else {
+                model.labels()[largest_but(logits, self.hematoma)]
+            };
+            self.unique.push((probability, class));
+        }
+        let mut counts = [0; Class::COUNT];
+        classes.clear();
+        for &place in places {
+            let (probability, class) = self.unique[place as usize];
+            self.probabilities.push(probability);
+            classes.push(class);
+            counts[class.index()] += 1;
+        }
+        counts
+    }
+
+    /// Scores of all slices, volume, probability and outcome, into a report whose slices have their counts.
+    pub fn conclude(self, model: &Model, series: &Series, report: &mut Report) {
+        let Manifest { evidence, decision, .. } = model.manifest();
+        let shape = (report.slices.len(), self.grid.rows, self.grid.columns);
+        let probabilities = Array3::from_shape_vec(shape, self.probabilities).expect("one grid a slice");
+        let pooled = pool(&evidence.pooling, probabilities.view());
+        let mut most = 0.0f32;
+        for (slice, pooled) in report.slices.iter_mut().zip(pooled.axis_iter(Axis(0))) {
+            let strength = strongest(pooled);
+            slice.score = evidence.slice.probability(strength);
+            most = most.max(strength);
+        }
+        let hematoma = Class::Hematoma.index();
+        report.hematoma_patches = report.slices.iter().map(|slice| slice.counts[hematoma]).sum();
+        report.hematoma_volume_ml = volume_ml(report, series, self.grid);
+        let probability = evidence.study.probability(most);
+        report.rules =
+            Rules { bag: report.hematoma_patches > 0, threshold: probability >= decision.study_probability };
+        let alert = match decision.rule {
+            Rule::Bag => report.rules.bag,
+            Rule::Threshold => report.rules.threshold,
+        };
+        report.outcome =
+            if alert { Outcome::Alert { probability } } else { Outcome::NoAlert { probability } };
+    }
+}
+
+/// The numbers of a manifest that a verdict depends on.
+pub(super) fn thresholds(manifest: &Manifest) -> BTreeMap<String, f64> {
+    let Manifest { evidence, decision, .. } = manifest;
+    // Shortest decimal form: 0.8 and not 0.800000011920929.
+    let plain = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
+    [
+        ("patch_probability", evidence.patch_probability),
+        ("sigma_slices", evidence.pooling.sigma_slices),
+        ("sigma_patches", evidence.pooling.sigma_patches),
+        ("slice_intercept", evidence.slice.intercept),
+        ("slice_slope", evidence.slice.slope),
+        ("study_intercept", evidence.study.intercept),
+        ("study_slope", evidence.study.slope),
+        ("slice_probability", decision.slice_probability),
+        ("study_probability", decision.study_probability),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), plain(value)))
+    .collect()
+}
+
+/// Patches called hematoma, as a volume. A slice that could not be read is missing from it.
+fn volume_ml(report: &Report, series: &Series, grid: Grid) -> Option<f64> {
+    let side = grid.size.pixels() as f64;
+    let [row_mm, column_mm] = series.pixel_spacing_mm?;
+    let patch_mm2 = side * row_mm * side * column_mm;
+    let slab_mm = |slice: &SliceReport| {
+        let entry = series.slices.iter().find(|entry| entry.header.sop_instance_uid == slice.sop_uid);
+        entry.map_or(0.0, |entry| entry.slab_mm)
+    };
+    let hematoma = Class::Hematoma.index();
+    let with_some = report.slices.iter().filter(|slice| slice.counts[hematoma] > 0);
+    let mm3: f64 =
+        with_some.map(|slice| f64::from(slice.counts[hematoma]) * patch_mm2 * slab_mm(slice)).sum();
+    // An empty sum is -0.0, which would be printed.
+    Some(mm3.max(0.0) / 1000.0)
+}
+
+/// The softmax probability of one output.
+fn softmax(logits: &[f32], index: usize) -> f32 {
+    let sum: f32 = logits.iter().map(|&logit| libm::expf(logit - logits[index])).sum();
+    1.0 / sum
+}
+
+/// The largest output but one; the first of equals. With a single output, that one.
+fn largest_but(logits: &[f32], index: usize) -> usize {
+    let mut best = usize::from(index == 0).min(logits.len() - 1);
+    for (i, &logit) in logits.iter().enumerate() {
+        if i != index && logit > logits[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_is_a_probability_even_of_large_logits() {
+        assert!((softmax(&[0.0, 0.0], 0) - 0.5).abs() < 1e-6);
+        assert_eq!(softmax(&[0.0, 500.0], 0), 0.0);
+        assert_eq!(softmax(&[0.0, 500.0], 1), 1.0);
+        let total: f32 = (0..4).map(|i| softmax(&[1.0, -2.0, 0.3, 4.0], i)).sum();
+        assert!((total - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_largest_of_the_others_is_named() {
+        assert_eq!(largest_but(&[9.0, 1.0, 3.0], 0), 2);
+        assert_eq!(largest_but(&[1.0, 9.0, 3.0], 1), 2);
+        assert_eq!(largest_but(&[1.0], 0), 0);
+    }
+}
