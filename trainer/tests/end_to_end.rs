@@ -1,0 +1,164 @@
+//! A data set goes in, a model comes out: on drawn heads in PHE-SICH-CT-IDS's format.
+
+use hemapatch_train::evaluate;
+use hemapatch_train::export;
+use hemapatch_train::passport::Passport;
+use hemapatch_train::prepare;
+use hemapatch_train::recipe::Recipe;
+use hemapatch_train::shard::Shard;
+use hemapatch_train::split::{Side, Split};
+use hemapatch_train::train::{self, CURVE, Ending, WEIGHTS, Weights};
+use indicatif::ProgressBar;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// libtorch has one random generator for a whole process, from which weights begin. Tests that
+/// trained side by side drew from each other's seeds, and passed on some days only.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const PATIENTS: usize = 6;
+const SLICES: usize = 8;
+/// The slices with a lesion.
+const BOXED: std::ops::Range<usize> = 1..3;
+
+/// Gray level of a drawn head: brain 105, a hematoma of 190 in boxed slices, skull, scalp.
+fn level(patient: usize, boxed: bool, row: usize, column: usize) -> u8 {
+    let (y, x) = (row as f64 - 250.0, column as f64 - 260.0);
+    let radius = (x * x + y * y).sqrt();
+    let (lesion_y, lesion_x) = (y - 20.0, x - 40.0 - 4.0 * patient as f64);
+    // A fixed pattern stands for noise.
+    let noise = ((row * 31 + column * 17 + patient * 7) % 13) as u8;
+    match radius {
+        _ if boxed && (lesion_y * lesion_y + lesion_x * lesion_x).sqrt() < 26.0 => 184 + noise,
+        r if r < 140.0 => 99 + noise,
+        r if r < 158.0 => 255,
+        r if r < 170.0 => 120 + noise,
+        _ => 0,
+    }
+}
+
+fn draw_data_set(folder: &Path) {
+    let images = folder.join("images");
+    fs::create_dir(&images).unwrap();
+    let (mut slices, mut boxes) =
+        (String::from("slice,boxes\n"), String::from("slice,x_min,y_min,x_max,y_max\n"));
+    for patient in 0..PATIENTS {
+        for slice in 0..SLICES {
+            let name = format!("{patient:04}_{slice:02}");
+            let boxed = BOXED.contains(&slice);
+            slices += &format!("{name},{}\n", usize::from(boxed));
+            if boxed {
+                // Upright, the lesion's middle is at row 270, column 300 + 4 patient; the stored
+                // picture is turned: its column is the row, its row 511 less the column.
+                let (x, y) = (270, 511 - (300 + 4 * patient));
+                boxes += &format!("{name},{},{},{},{}\n", x - 34, y - 34, x + 34, y + 34);
+            }
+            let picture = image::GrayImage::from_fn(512, 512, |x, y| {
+                image::Luma([level(patient, boxed, x as usize, 511 - y as usize)])
+            });
+            picture.save(images.join(format!("{name}.png"))).unwrap();
+        }
+    }
+    fs::write(folder.join("slices.csv"), slices).unwrap();
+    fs::write(folder.join("boxes.csv"), boxes).unwrap();
+}
+
+#[test]
+fn trains_judges_and_exports_a_model_that_the_engine_opens() {
+    let _alone = alone();
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    draw_data_set(data.path());
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let mut recipe = Recipe::read(&recipes.join("ich16.toml")).unwrap();
+    recipe.training.rounds = 2;
+    recipe.training.steps = 32;
+    recipe.training.mine_from = 1;
+    recipe.training.boxed_repeats = 2;
+    recipe.training.average_decay = 0.5;
+
+    let folder = out.path().join("shard");
+    let progress = ProgressBar::hidden();
+    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
+        .unwrap()
+        .index;
+    assert_eq!(index.slices.len(), PATIENTS * SLICES);
+    assert_eq!(index.slices[7].box_distance, Some(5));
+    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let split = Split::by_seed(&patients, recipe.seed).unwrap();
+
+    let stop = AtomicBool::new(false);
+    let ending = train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
+    assert_eq!(ending, Ending::Finished);
+    let curve = fs::read_to_string(out.path().join(CURVE)).unwrap();
+    assert_eq!(curve.lines().count(), 1 + recipe.training.rounds);
+
+    let weights = Weights::load(&recipe, &out.path().join(WEIGHTS)).unwrap();
+    let mut shard = Shard::open(&folder).unwrap();
+    let studies =
+        evaluate::score_side(&weights.net, &recipe, &mut shard, &split, Side::Validation, &progress).unwrap();
+    let choices = evaluate::choose(&studies, &recipe).unwrap();
+    let judgement = evaluate::judge(&studies, Side::Validation, &recipe, &choices);
+    // Drawn heads are easy: a lesion that is not found means that labels and pixels are apart.
+    let auc = judgement.whole.unwrap().slice_auc.unwrap().value;
+    assert!(auc > 0.95, "slice AUC {auc} after two short rounds");
+
+    let passport = Passport::phe_sich("0.0.0");
+    let model =
+        export::export(&weights.net, &recipe, &choices, &passport, &out.path().join("model")).unwrap();
+    assert_eq!(model.manifest().network.input, [3, 16, 16]);
+}
+
+#[test]
+fn stopping_leaves_the_weights_so_far() {
+    let _alone = alone();
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    draw_data_set(data.path());
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let mut recipe = Recipe::read(&recipes.join("paper.toml")).unwrap();
+    recipe.training.boxed_repeats = 1;
+    let folder = out.path().join("shard");
+    let progress = ProgressBar::hidden();
+    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
+        .unwrap()
+        .index;
+    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let split = Split::by_seed(&patients, recipe.seed).unwrap();
+    let stop = AtomicBool::new(true);
+    let ending = train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
+    assert_eq!(ending, Ending::Stopped);
+    assert!(Weights::load(&recipe, &out.path().join(WEIGHTS)).is_ok());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_on_the_same_machine() {
+    let _alone = alone();
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    draw_data_set(data.path());
+    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+    let mut recipe = Recipe::read(&recipes.join("ich16.toml")).unwrap();
+    recipe.training.rounds = 2;
+    recipe.training.steps = 4;
+    // The second round's batches depend on the first round's weights too.
+    recipe.training.mine_from = 1;
+    recipe.training.boxed_repeats = 1;
+    let folder = out.path().join("shard");
+    let progress = ProgressBar::hidden();
+    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
+        .unwrap()
+        .index;
+    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
+    let split = Split::by_seed(&patients, recipe.seed).unwrap();
+    let stop = AtomicBool::new(false);
+    let [first, again] = [0, 1].map(|_| {
+        train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
+        fs::read(out.path().join(WEIGHTS)).unwrap()
+    });
+    // Not assert_eq: it would print megabytes.
+    assert!(first == again, "two trainings by one recipe differ");
+}
