@@ -2,8 +2,10 @@
 //!
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
+pub mod cli;
 pub mod dicom;
 pub mod engine;
+pub mod error;
 pub mod evidence;
 pub mod hu;
 pub mod label;

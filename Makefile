@@ -1,0 +1,39 @@
+# Two commands are all there is to set up: `make demo` and `make test`.
+
+CARGO ?= cargo
+PYTHON ?= python3
+DEMO := out/demo
+
+.PHONY: demo test setup lint doc bench clean
+
+## demo: builds hemapatch, makes two synthetic head CT series and triages both
+demo:
+	$(CARGO) build --release --bin hemapatch
+	rm -rf $(DEMO)
+	target/release/hemapatch phantom -o $(DEMO)/bleed/dicom --seed 1 --site putamen --volume-ml 30
+	target/release/hemapatch phantom -o $(DEMO)/clean/dicom --seed 2
+	target/release/hemapatch triage $(DEMO)/bleed/dicom -o $(DEMO)/bleed
+	target/release/hemapatch triage $(DEMO)/clean/dicom -o $(DEMO)/clean
+	@echo "Pictures and reports: $(DEMO)/bleed, $(DEMO)/clean"
+
+## test: installs what the tests need, then runs all of them, the trainer's included
+test: setup
+	$(CARGO) test --workspace
+
+## setup: libtorch for the trainer, Python peers, the DICOM validator; safe to run twice
+setup:
+	PYTHON="$(PYTHON)" scripts/setup
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+bench:
+	$(CARGO) bench --bench pipeline
+
+clean:
+	$(CARGO) clean
+	rm -rf out

@@ -1,0 +1,101 @@
+//! `hemapatch model`: which models there are, what they say of themselves, whether they are whole.
+
+use super::say;
+use crate::engine::{self, EngineOptions};
+use crate::error::{Error, Exit};
+use crate::model::{self, MANIFEST, Manifest, Model};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// The model that is used where none is named.
+const DEFAULT: &str = "ich16";
+/// Where models may lie, for boxes that keep them elsewhere.
+const VARIABLE: &str = "HEMAPATCH_MODELS";
+
+/// List, show and verify models
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List the models that can be found
+    List,
+    /// Print a model's manifest
+    Show(Which),
+    /// Check a model: manifest, hash, network, shapes
+    Verify(Which),
+}
+
+#[derive(clap::Args)]
+struct Which {
+    /// The model's folder [default: the one that triage uses]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        match self.command {
+            Command::List => {
+                let mut found = false;
+                for models in places().into_iter().filter(|folder| folder.is_dir()) {
+                    for folder in model::list(&models)? {
+                        let manifest = Manifest::read(&folder)?;
+                        let Manifest { name, version, description, .. } = manifest;
+                        say(&format!("{name} {version}  {}  {description}", folder.display()))?;
+                        found = true;
+                    }
+                }
+                if found { Ok(Exit::Done) } else { Err(Error::NoModel { looked: places() }) }
+            }
+            Command::Show(which) => {
+                let folder = folder(which.folder)?;
+                Manifest::read(&folder)?;
+                let path = folder.join(MANIFEST);
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|source| model::ModelError::Io { path, source })?;
+                say(text.trim_end())?;
+                Ok(Exit::Done)
+            }
+            Command::Verify(which) => {
+                let folder = folder(which.folder)?;
+                let model = Model::open(&folder)?;
+                engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN })?;
+                let Manifest { name, version, network, .. } = model.manifest();
+                say(&format!("{name} {version}: sha256 {} agrees, the network loads", network.sha256))?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+/// The folder of the model to use: the one named, or the default one wherever it is found first.
+pub(super) fn folder(named: Option<PathBuf>) -> Result<PathBuf, Error> {
+    if let Some(folder) = named {
+        return Ok(folder);
+    }
+    let found = places().into_iter().map(|models| models.join(DEFAULT)).find(|m| m.join(MANIFEST).is_file());
+    found.ok_or_else(|| Error::NoModel { looked: places() })
+}
+
+/// Folders that may hold models: named by the environment, beside the program (also when it runs from a build
+/// folder), in the working folder.
+fn places() -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> = std::env::var_os(VARIABLE).map(PathBuf::from).into_iter().collect();
+    if let Ok(program) = std::env::current_exe() {
+        places.extend(program.ancestors().skip(1).take(4).map(|folder| folder.join("models")));
+        places.extend(program.ancestors().nth(2).map(|prefix| prefix.join("share/hemapatch/models")));
+    }
+    places.push(Path::new("models").to_owned());
+    let mut seen = Vec::new();
+    places.retain(|place| {
+        let real = place.canonicalize().unwrap_or_else(|_| place.clone());
+        let new = !seen.contains(&real);
+        seen.push(real);
+        new
+    });
+    places
+}

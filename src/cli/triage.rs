@@ -1,0 +1,132 @@
+//! `hemapatch triage`: the main job. Finds studies, judges each, prints and writes what came out.
+
+use super::model;
+use super::outbox::{Outbox, Pictures};
+use super::progress::Progress;
+use crate::engine::EngineOptions;
+use crate::error::{Error, Exit};
+use crate::limits::Limits;
+use crate::model::Model;
+use crate::output::montage::Montage;
+use crate::patch::Grid;
+use crate::series::{self, Assembly, Series, Warning};
+use crate::study::{JudgedSlice, Observer, Report, Triage};
+use crate::window::Window;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Look for hemorrhage in head CT studies: DICOM files, folders searched in depth, ZIP archives
+#[derive(clap::Args)]
+#[command(after_help = super::RESEARCH)]
+pub(super) struct Arguments {
+    /// Files, folders, ZIP archives
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Write report.json, montage.png and chart.svg into this folder (a folder a study where there are several)
+    #[arg(short, long = "output", value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Print one line of JSON a study and nothing else
+    #[arg(long)]
+    json: bool,
+    /// The model's folder [default: models/ich16 beside the program or in the working folder]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Hounsfield window to use instead of the model's own
+    #[arg(long, value_name = "A,B", value_parser = window, allow_hyphen_values = true)]
+    window: Option<Window>,
+    /// Exit with code 10 where a study alerts
+    #[arg(long)]
+    exit_on_alert: bool,
+    /// Threads to spread patches over [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+pub(super) fn window(text: &str) -> Result<Window, String> {
+    let limit = |text: &str| text.trim().parse::<i16>().map_err(|e| format!("{text:?}: {e}"));
+    let (a_hu, b_hu) = text.split_once(',').ok_or("expected two numbers, such as 0,80")?;
+    Window::new(limit(a_hu)?, limit(b_hu)?).map_err(|e| e.to_string())
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
+        let options = EngineOptions { threads: threads.unwrap_or(NonZeroUsize::MIN) };
+        let model = Model::open(&model::folder(self.model.clone())?)?;
+        let limits = Limits::default();
+        let mut triage = Triage::new(model, self.window, options, limits.clone())?;
+        let since = Instant::now();
+        let assembly = series::assemble(series::find(&self.paths, &limits), &limits);
+        let refused = inputs_refused(&triage, &assembly);
+        let reports = refused.len() + assembly.studies.len();
+        let mut outbox = Outbox::new(self.output.clone(), reports, self.json);
+        for report in &refused {
+            outbox.take(report, None);
+        }
+        let warnings = shared_warnings(&assembly);
+        for (at, study) in assembly.studies.iter().enumerate() {
+            // The first study's time has the search in it; the others begin when their turn comes.
+            let since = if at == 0 { since } else { Instant::now() };
+            let mut watcher = Watcher::new(self.output.is_some());
+            let mut report = triage.judge(study, since, &mut watcher);
+            report.warnings.extend(warnings.iter().cloned());
+            let facts = watcher.facts(&report);
+            outbox.take(&report, watcher.montage.as_ref().map(|montage| Pictures { montage, facts }));
+        }
+        Ok(outbox.close(self.exit_on_alert))
+    }
+}
+
+/// Reports on what was given and is no study: nothing that a caller names may end without an outcome.
+fn inputs_refused(triage: &Triage, assembly: &Assembly) -> Vec<Report> {
+    let unread = assembly.unread.iter().filter(|unread| unread.named);
+    let unread = unread.map(|unread| triage.refuse("", (&unread.error).into(), unread.to_string()));
+    let fruitless = assembly.fruitless.iter();
+    let fruitless = fruitless.map(|path| triage.refuse("", (&path.reason).into(), path.to_string()));
+    unread.chain(fruitless).collect()
+}
+
+/// What holds for every study of a run: files that may belong to any of them.
+fn shared_warnings(assembly: &Assembly) -> Vec<Warning> {
+    let mut warnings = assembly.warnings();
+    if let Some(first) = &assembly.first_not_dicom {
+        warnings.push(Warning::new("not_dicom", format!("{} files, first: {first}", assembly.not_dicom)));
+    }
+    warnings
+}
+
+/// Draws the montage and moves the progress bar while a study is judged.
+struct Watcher {
+    progress: Progress,
+    draw: bool,
+    montage: Option<Montage>,
+    spacing_mm: Option<f64>,
+}
+
+impl Watcher {
+    fn new(draw: bool) -> Self {
+        Self { progress: Progress::new("slices"), draw, montage: None, spacing_mm: None }
+    }
+
+    /// Lines for the montage's header. No free text of the DICOM header: it may name the patient.
+    fn facts(&self, report: &Report) -> Vec<String> {
+        let spacing = self.spacing_mm.map(|mm| format!(", {mm:.1} mm apart")).unwrap_or_default();
+        vec![format!("{} slices{spacing}, foot to head", report.slices.len())]
+    }
+}
+
+impl Observer for Watcher {
+    fn begin(&mut self, series: &Series, grid: Grid) {
+        self.progress.length(series.slices.len() as u64);
+        self.spacing_mm = series.spacing_mm;
+        self.montage = self.draw.then(|| Montage::new(series.slices.len(), grid));
+    }
+
+    fn slice(&mut self, slice: JudgedSlice<'_>) {
+        self.progress.at(slice.index as u64 + 1);
+        if let Some(montage) = &mut self.montage {
+            montage.add(slice.index, slice.gray, slice.classes);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A model that is not what its manifest says is refused with exit code 6 and a message that names file and field.
+
+mod program;
+
+use program::run;
+use std::path::Path;
+use tempfile::{TempDir, tempdir};
+
+const SHIPPED: &str = "models/ich16";
+
+/// A copy of the shipped model whose manifest has `from` replaced by `to`.
+fn altered(from: &str, to: &str) -> TempDir {
+    let folder = tempdir().unwrap();
+    let manifest = std::fs::read_to_string(Path::new(SHIPPED).join("model.toml")).unwrap();
+    assert!(manifest.contains(from), "the manifest has no {from:?}");
+    std::fs::write(folder.path().join("model.toml"), manifest.replacen(from, to, 1)).unwrap();
+    std::fs::copy(Path::new(SHIPPED).join("model.onnx"), folder.path().join("model.onnx")).unwrap();
+    folder
+}
+
+fn refused(folder: &Path, words: &[&str]) {
+    let (code, _, complaint) = run(&["model", "verify", folder.to_str().unwrap()]);
+    assert_eq!(code, 6, "{complaint}");
+    for word in words {
+        assert!(complaint.contains(word), "{complaint:?} lacks {word:?}");
+    }
+}
+
+#[test]
+fn the_shipped_model_is_whole() {
+    let (code, out, complaint) = run(&["model", "verify", SHIPPED]);
+    assert_eq!(code, 0, "{complaint}");
+    assert!(out.starts_with("ich16 "));
+    let (code, out, _) = run(&["model", "list"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("ich16"));
+    let (code, out, _) = run(&["model", "show"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("research use only"));
+}
+
+#[test]
+fn a_wrong_hash() {
+    let folder = altered("[network]", "[network]");
+    let path = folder.path().join("model.onnx");
+    let mut network = std::fs::read(&path).unwrap();
+    let middle = network.len() / 2;
+    network[middle] ^= 1;
+    std::fs::write(&path, network).unwrap();
+    refused(folder.path(), &["model.onnx", "sha256"]);
+}
+
+#[test]
+fn an_unknown_label() {
+    refused(altered("\"hematoma\"", "\"tumor\"").path(), &["model.toml", "network.labels", "tumor"]);
+}
+
+#[test]
+fn no_label_called_hematoma() {
+    refused(altered("\"hematoma\"", "\"skull\"").path(), &["network.labels", "hematoma"]);
+}
+
+#[test]
+fn an_input_shape_that_is_not_the_views() {
+    refused(altered("scale = 4", "scale = 3").path(), &["model.toml", "scale"]);
+    refused(altered("size = 16", "size = 32").path(), &["network.input"]);
+}
+
+#[test]
+fn fewer_labels_than_the_network_has_outputs() {
+    let manifest = std::fs::read_to_string(Path::new(SHIPPED).join("model.toml")).unwrap();
+    let labels = manifest.split("labels = [").nth(1).unwrap().split(']').next().unwrap();
+    refused(altered(labels, "\"background\", \"hematoma\"").path(), &["the network gives", "2 labels"]);
+}
+
+#[test]
+fn a_field_unknown_or_missing() {
+    refused(altered("[network]", "[network]\ncolour = 1").path(), &["model.toml", "colour"]);
+    refused(altered("version = ", "# version = ").path(), &["model.toml", "version"]);
+    refused(altered("hemapatch.model/1", "hemapatch.model/9").path(), &["schema", "hemapatch.model/9"]);
+}
+
+#[test]
+fn a_purpose_other_than_research() {
+    refused(altered("research use only", "diagnosis").path(), &["intended_use", "diagnosis"]);
+}
+
+#[test]
+fn a_network_that_is_no_onnx() {
+    let folder = altered("[network]", "[network]");
+    std::fs::write(folder.path().join("model.onnx"), "no network").unwrap();
+    let sha256 = hemapatch::model::sha256_hex(b"no network");
+    let path = folder.path().join("model.toml");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let old = manifest.split("sha256 = \"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    std::fs::write(&path, manifest.replace(&old, &sha256)).unwrap();
+    refused(folder.path(), &["the network cannot be loaded"]);
+}
+
+#[test]
+fn a_file_outside_of_the_folder() {
+    refused(altered("model.onnx", "../model.onnx").path(), &["network.file", "plain file name"]);
+}
