@@ -121,12 +121,14 @@ impl Triage {
         Report { study_uid: study_uid.to_owned(), outcome, ..self.blank_report() }
     }
 
+    /// A report that nothing was decided in: whoever forgets to decide refuses, and never says "no alert".
     fn blank_report(&self) -> Report {
+        let undecided = Refusal { code: RefusalCode::Internal, detail: "not judged".to_owned() };
         Report {
             study_uid: String::new(),
             series_uid: String::new(),
             series_reason: String::new(),
-            outcome: Outcome::NoAlert { probability: 0.0 },
+            outcome: Outcome::Refused(undecided),
             rules: Rules::default(),
             hematoma_patches: 0,
             hematoma_volume_ml: None,
