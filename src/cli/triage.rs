@@ -71,7 +71,7 @@ impl Arguments {
             let mut watcher = Watcher::new(self.output.is_some());
             let mut report = triage.judge(study, since, &mut watcher);
             report.warnings.extend(warnings.iter().cloned());
-            let facts = watcher.facts(&report);
+            let facts = watcher.facts();
             outbox.take(&report, watcher.montage.as_ref().map(|montage| Pictures { montage, facts }));
         }
         Ok(outbox.close(self.exit_on_alert))
@@ -101,25 +101,26 @@ struct Watcher {
     progress: Progress,
     draw: bool,
     montage: Option<Montage>,
+    slices: usize,
     spacing_mm: Option<f64>,
 }
 
 impl Watcher {
     fn new(draw: bool) -> Self {
-        Self { progress: Progress::new("slices"), draw, montage: None, spacing_mm: None }
+        Self { progress: Progress::new("slices"), draw, montage: None, slices: 0, spacing_mm: None }
     }
 
     /// Lines for the montage's header. No free text of the DICOM header: it may name the patient.
-    fn facts(&self, report: &Report) -> Vec<String> {
+    fn facts(&self) -> Vec<String> {
         let spacing = self.spacing_mm.map(|mm| format!(", {mm:.1} mm apart")).unwrap_or_default();
-        vec![format!("{} slices{spacing}, foot to head", report.slices.len())]
+        vec![format!("{} slices{spacing}, foot to head", self.slices)]
     }
 }
 
 impl Observer for Watcher {
     fn begin(&mut self, series: &Series, grid: Grid) {
         self.progress.length(series.slices.len() as u64);
-        self.spacing_mm = series.spacing_mm;
+        (self.slices, self.spacing_mm) = (series.slices.len(), series.spacing_mm);
         self.montage = self.draw.then(|| Montage::new(series.slices.len(), grid));
     }
 

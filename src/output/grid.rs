@@ -44,7 +44,9 @@ impl Placed {
     /// Air is left nearly as it is, brain is tinted so weakly that it stays readable;
     /// hematoma is strong and has an outline.
     pub fn draw(&self, canvas: &mut Canvas, classes: &[Option<Class>], outline: u32) {
-        const GRID: (Colour, u8) = ([255; 3], 26);
+        const GRID: Colour = [90, 220, 255];
+        // At full size the grid is what the picture is for; in a montage the anatomy is.
+        let grid_opacity = if self.shrink == 1 { 90 } else { 26 };
         let visible_grid = self.grid.size.pixels() / self.shrink >= 6;
         for ((row, column), class) in places(self.grid).zip(every_class(classes)) {
             let area = self.patch(row, column);
@@ -52,9 +54,8 @@ impl Placed {
                 canvas.tint(area, class.colour(), opacity(class));
             }
             if visible_grid {
-                let (colour, opacity) = GRID;
-                canvas.tint(Area { rows: 1, ..area }, colour, opacity);
-                canvas.tint(Area { columns: 1, ..area }, colour, opacity);
+                canvas.tint(Area { rows: 1, ..area }, GRID, grid_opacity);
+                canvas.tint(Area { columns: 1, ..area }, GRID, grid_opacity);
             }
         }
         let is_hematoma = |row: usize, column: usize| {
