@@ -105,6 +105,12 @@ pub enum Error {
     /// A folder of labelled patches cannot be read.
     #[error(transparent)]
     Labels(#[from] LabelTableError),
+    /// Patches are cut of one study at a time: their names tell slices apart, not studies.
+    #[error("{count} studies found, one is needed")]
+    SeveralStudies {
+        /// How many there are.
+        count: usize,
+    },
     /// A study's slices cannot be cut into patches.
     #[error("{detail}")]
     Refused {
@@ -124,9 +130,11 @@ impl Error {
             Error::Engine(_) => Exit::Model,
             Error::Output(OutputError::NotFinite { .. } | OutputError::Png { .. }) => Exit::Internal,
             // File names are made of what the caller gave.
-            Error::Phantom(PhantomError::Spec(_)) | Error::Output(OutputError::FileName(_)) => Exit::Usage,
+            Error::Phantom(PhantomError::Spec(_) | PhantomError::OtherSeries { .. })
+            | Error::Output(OutputError::FileName(_)) => Exit::Usage,
             Error::Phantom(PhantomError::Encode { .. }) => Exit::Internal,
             Error::Output(_) | Error::Stdout(_) | Error::Phantom(PhantomError::Io { .. }) => Exit::Output,
+            Error::SeveralStudies { .. } => Exit::Usage,
             Error::Labels(_) => Exit::Input,
             Error::Refused { code, .. } => Exit::refused(*code),
         }

@@ -49,6 +49,18 @@ fn code_2_the_command_line_is_wrong() {
         run(&["phantom", "-o", folder.path().to_str().unwrap(), "--site", "pons", "--volume-ml", "500"]);
     assert_eq!(code, Exit::Usage as i32);
     assert!(complaint.contains("volume_ml") && complaint.contains("500"), "{complaint}");
+
+    // A shorter phantom over a longer one would leave a study of two heads.
+    phantom(folder.path(), CLEAN);
+    let (code, _, complaint) = run(&["phantom", "-o", folder.path().to_str().unwrap(), "--slices", "4"]);
+    assert_eq!(code, Exit::Usage as i32);
+    assert!(complaint.contains("IM000"), "{complaint}");
+
+    let two = tempdir().unwrap();
+    phantom(&two.path().join("a"), CLEAN);
+    phantom(&two.path().join("b"), BLEED);
+    let (code, _, complaint) = run(&["patches", two.path().to_str().unwrap(), "-o", "x"]);
+    assert_eq!((code, complaint.contains("2 studies")), (Exit::Usage as i32, true));
 }
 
 #[test]

@@ -131,6 +131,16 @@ fn unsafe_stands_only_where_it_is_allowed() {
 }
 
 #[test]
+fn the_trainer_has_no_unsafe_code() {
+    for entry in std::fs::read_dir("trainer/src").unwrap() {
+        let path = entry.unwrap().path();
+        let code = code(&std::fs::read_to_string(&path).unwrap());
+        let found = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
+        assert!(!found, "{} has unsafe code", path.display());
+    }
+}
+
+#[test]
 fn only_the_engine_names_tract() {
     for (path, text) in sources() {
         let code = code(&text);

@@ -35,6 +35,7 @@ fn a_head_phantom_is_no_patient_and_is_refused() {
     assert_eq!(code, 3, "{reports:?}");
     for report in &reports {
         assert_eq!(report["outcome"], "refused");
+        assert!(report["refusal"]["detail"].as_str().unwrap().contains(".dcm"), "{report}");
     }
 }
 

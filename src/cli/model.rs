@@ -31,8 +31,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Which {
-    /// The model's folder [default: the one that triage uses]
-    #[arg(value_name = "DIR")]
+    /// The model's name or folder [default: the one that triage uses]
+    #[arg(value_name = "MODEL")]
     folder: Option<PathBuf>,
 }
 
@@ -75,19 +75,31 @@ impl Arguments {
 /// The folder of the model to use: the one named, or the default one wherever it is found first.
 pub(super) fn folder(named: Option<PathBuf>) -> Result<PathBuf, Error> {
     if let Some(folder) = named {
-        return Ok(folder);
+        // `model list` shows names, so a name does too.
+        let by_name = places().into_iter().map(|models| models.join(&folder));
+        let found = by_name.into_iter().find(|model| model.join(MANIFEST).is_file());
+        let is_model = folder.join(MANIFEST).is_file();
+        return Ok(found.filter(|_| !is_model).unwrap_or(folder));
     }
     let found = places().into_iter().map(|models| models.join(DEFAULT)).find(|m| m.join(MANIFEST).is_file());
     found.ok_or_else(|| Error::NoModel { looked: places() })
 }
 
-/// Folders that may hold models: named by the environment, beside the program (also when it runs from a build
-/// folder), in the working folder.
+/// Folders that may hold models: named by the environment, beside the program or where a package would put them,
+/// in the repository that the program was built in, in the working folder. No folder that anybody might write to:
+/// whoever writes a model decides what is said.
 fn places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = std::env::var_os(VARIABLE).map(PathBuf::from).into_iter().collect();
     if let Ok(program) = std::env::current_exe() {
-        places.extend(program.ancestors().skip(1).take(4).map(|folder| folder.join("models")));
-        places.extend(program.ancestors().nth(2).map(|prefix| prefix.join("share/hemapatch/models")));
+        let mut folders = program.ancestors().skip(1);
+        places.extend(folders.next().map(|beside| beside.join("models")));
+        if let Some(above) = folders.next() {
+            places.push(above.join("share/hemapatch/models"));
+            // Cargo builds into target/PROFILE of the repository.
+            if above.file_name().is_some_and(|name| name == "target") {
+                places.extend(folders.next().map(|repository| repository.join("models")));
+            }
+        }
     }
     places.push(Path::new("models").to_owned());
     let mut seen = Vec::new();

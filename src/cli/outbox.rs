@@ -43,6 +43,10 @@ impl Outbox {
 
     /// Prints a report and writes it.
     pub fn take(&mut self, report: &Report, pictures: Option<Pictures<'_>>) {
+        if !self.json && !self.outcomes.is_empty() {
+            // An empty line parts the pages; where standard output is gone, the page itself will say so.
+            let _ = say("");
+        }
         for done in [self.print(report), self.write(report, pictures)] {
             if let Err(error) = done {
                 complain(&error);

@@ -54,6 +54,9 @@ enum Center {
 }
 
 fn not_one_study(assembly: &Assembly) -> Error {
+    if assembly.studies.len() > 1 {
+        return Error::SeveralStudies { count: assembly.studies.len() };
+    }
     let code = match (assembly.unread.first(), assembly.fruitless.first()) {
         (Some(unread), _) => (&unread.error).into(),
         (None, Some(path)) => (&path.reason).into(),
@@ -62,7 +65,7 @@ fn not_one_study(assembly: &Assembly) -> Error {
     let unread = assembly.unread.iter().map(ToString::to_string);
     let mut places = unread.chain(assembly.fruitless.iter().map(ToString::to_string));
     let first = places.next().map(|place| format!("; {place}")).unwrap_or_default();
-    Error::Refused { code, detail: format!("{} studies found, one is needed{first}", assembly.studies.len()) }
+    Error::Refused { code, detail: format!("no study found{first}") }
 }
 
 /// What came out.

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// Print one line of JSON a study and nothing else
     #[arg(long)]
     json: bool,
-    /// The model's folder [default: models/ich16 beside the program or in the working folder]
+    /// The model's name or folder [default: ich16, from the models beside the program or in the working folder]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Hounsfield window to use instead of the model's own
@@ -44,9 +44,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn window(text: &str) -> Result<Window, String> {
-    let limit = |text: &str| text.trim().parse::<i16>().map_err(|e| format!("{text:?}: {e}"));
-    let (a_hu, b_hu) = text.split_once(',').ok_or("expected two numbers, such as 0,80")?;
-    Window::new(limit(a_hu)?, limit(b_hu)?).map_err(|e| e.to_string())
+    let limits: Vec<i16> = text.split(',').filter_map(|limit| limit.trim().parse().ok()).collect();
+    match (limits.as_slice(), text.split(',').count()) {
+        (&[a_hu, b_hu], 2) => Window::new(a_hu, b_hu).map_err(|e| e.to_string()),
+        _ => Err("expected two whole numbers, such as 0,80".to_owned()),
+    }
 }
 
 impl Arguments {

@@ -115,13 +115,14 @@ impl Page {
                 says(report.rules.threshold)
             ));
         }
+        if !report.study_uid.is_empty() {
+            self.line(&format!("  study     {}", printable(&report.study_uid)));
+        }
         if !report.series_uid.is_empty() {
             self.line(&format!("  series    {}", printable(&report.series_uid)));
             for line in wrapped(&report.series_reason, WIDTH - 12) {
                 self.line(&format!("            {line}"));
             }
-        } else if !report.study_uid.is_empty() {
-            self.line(&format!("  study     {}", printable(&report.study_uid)));
         }
     }
 
@@ -270,6 +271,7 @@ mod tests {
 ALERT  probability of hematoma 0.97
   hematoma  57 patches, 18.2 mL, in 3 of 6 slices
   rules     one patch is enough: alert, threshold: alert
+  study     1.2.840.1
   series    1.2.840.1.7
             the only axial series
 

@@ -36,6 +36,12 @@ pub enum PhantomError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The caller's fault: the folder's other slices would be taken for more of this head.
+    #[error("{} is not of this series: choose an empty folder", path.display())]
+    OtherSeries {
+        /// A slice that would be left.
+        path: PathBuf,
+    },
     /// Our fault: the data set does not encode.
     #[error("cannot encode {}", path.display())]
     Encode {

@@ -45,6 +45,7 @@ pub fn write_series(
         .map_err(|source| PhantomError::Io { path: folder.to_path_buf(), source })?;
     let files: Vec<PathBuf> =
         (1..=u32::from(spec.slices)).map(|number| folder.join(format!("IM{number:04}.dcm"))).collect();
+    refuse_other_slices(folder, &files)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU16::new(0);
     let failed = AtomicBool::new(false);
@@ -315,6 +316,19 @@ fn words_of(hematoma: &Hematoma) -> Vec<u64> {
     let mut words = vec![hematoma.site as u64, hematoma.side as u64, hematoma.volume_ml.to_bits()];
     words.extend(hematoma.markers.iter().map(|&marker| marker as u64));
     words
+}
+
+/// A shorter series written over a longer one used to leave its last slices, and a study of two heads.
+fn refuse_other_slices(folder: &Path, files: &[PathBuf]) -> Result<(), PhantomError> {
+    let failed = |source| PhantomError::Io { path: folder.to_path_buf(), source };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("IM") && name.ends_with(".dcm") && !files.contains(&path) {
+            return Err(PhantomError::OtherSeries { path });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub enum NoSeries<'a> {
     #[error("no series is one of a head")]
     NotHead,
     /// The best series is too short.
-    #[error("the series has {slices} slices, {needed} are needed")]
+    #[error("the series has {slices} of the {needed} slices that are needed")]
     TooFewSlices {
         /// Slices of the best series.
         slices: usize,

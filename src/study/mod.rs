@@ -109,6 +109,7 @@ impl Triage {
             .extend(LeftOut::summary(&study.left_out).map(|detail| Warning::new("left_out", detail)));
         if let Err(refusal) = self.judge_slices(choice.series, &mut report, observer) {
             report.slices.clear();
+            let refusal = Refusal { detail: refusal.detail + &first_file(choice.series), ..refusal };
             report.outcome = Outcome::Refused(refusal);
         }
         report.timings.total_ms = milliseconds(since.elapsed());
@@ -289,8 +290,14 @@ fn why_no_series(study: &Study, none: &NoSeries<'_>) -> (RefusalCode, String) {
         NoSeries::NoCtSeries | NoSeries::NotHead if too_many => RefusalCode::LimitExceeded,
         none => none.into(),
     };
+    let first = study.series.first().map(first_file);
     let objects = LeftOut::summary(&study.left_out).map(|objects| format!("; left out: {objects}"));
-    (code, format!("{none}{}", objects.unwrap_or_default()))
+    (code, format!("{none}{}{}", first.unwrap_or_default(), objects.unwrap_or_default()))
+}
+
+/// Words that let somebody find a series on the disk.
+fn first_file(series: &Series) -> String {
+    series.slices.first().map(|slice| format!("; first file: {}", slice.source)).unwrap_or_default()
 }
 
 /// What one study's slices share.
