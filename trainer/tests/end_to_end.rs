@@ -4,15 +4,16 @@ use hemapatch_train::evaluate;
 use hemapatch_train::export;
 use hemapatch_train::passport::Passport;
 use hemapatch_train::prepare;
-use hemapatch_train::recipe::Recipe;
-use hemapatch_train::shard::Shard;
+use hemapatch_train::recipe::{Recipe, Training};
+use hemapatch_train::shard::{Index, Shard};
 use hemapatch_train::split::{Side, Split};
 use hemapatch_train::train::{self, CURVE, Ending, WEIGHTS, Weights};
 use indicatif::ProgressBar;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tempfile::TempDir;
 
 /// libtorch has one random generator for a whole process, from which weights begin. Tests that
 /// trained side by side drew from each other's seeds, and passed on some days only.
@@ -69,95 +70,92 @@ fn draw_data_set(folder: &Path) {
     fs::write(folder.join("boxes.csv"), boxes).unwrap();
 }
 
+/// A run on the drawn data set: prepared and split, ready to train.
+struct Run {
+    recipe: Recipe,
+    index: Index,
+    split: Split,
+    shard: PathBuf,
+    out: TempDir,
+    progress: ProgressBar,
+}
+
+impl Run {
+    /// By the recipe in that file, as `shorten` leaves it.
+    fn prepare(recipe: &str, shorten: impl FnOnce(&mut Training)) -> Run {
+        let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        draw_data_set(data.path());
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let mut recipe = Recipe::read(&recipes.join(recipe)).unwrap();
+        shorten(&mut recipe.training);
+        let (shard, progress) = (out.path().join("shard"), ProgressBar::hidden());
+        let prepared =
+            prepare::prepare(data.path(), &shard, recipe.preparation, recipe.patch_size, &progress).unwrap();
+        let index = prepared.index;
+        let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
+        let split = Split::by_seed(&patients, recipe.seed).unwrap();
+        Run { recipe, index, split, shard, out, progress }
+    }
+
+    fn train(&self, stop: bool) -> Ending {
+        let stop = AtomicBool::new(stop);
+        train::train(&self.recipe, &self.shard, &self.split, self.out.path(), &stop, &self.progress).unwrap()
+    }
+}
+
 #[test]
 fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     let _alone = alone();
-    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    draw_data_set(data.path());
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let mut recipe = Recipe::read(&recipes.join("ich16.toml")).unwrap();
-    recipe.training.rounds = 2;
-    recipe.training.steps = 32;
-    recipe.training.mine_from = 1;
-    recipe.training.boxed_repeats = 2;
-    recipe.training.average_decay = 0.5;
-
-    let folder = out.path().join("shard");
-    let progress = ProgressBar::hidden();
-    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
-        .unwrap()
-        .index;
-    assert_eq!(index.slices.len(), PATIENTS * SLICES);
-    assert_eq!(index.slices[7].box_distance, Some(5));
-    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
-    let split = Split::by_seed(&patients, recipe.seed).unwrap();
-
-    let stop = AtomicBool::new(false);
-    let ending = train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
-    assert_eq!(ending, Ending::Finished);
+    let run = Run::prepare("ich16.toml", |training| {
+        training.rounds = 2;
+        training.steps = 32;
+        training.mine_from = 1;
+        training.boxed_repeats = 2;
+        training.average_decay = 0.5;
+    });
+    assert_eq!(run.index.slices.len(), PATIENTS * SLICES);
+    assert_eq!(run.index.slices[7].box_distance, Some(5));
+    assert_eq!(run.train(false), Ending::Finished);
+    let Run { recipe, split, shard, out, progress, .. } = &run;
     let curve = fs::read_to_string(out.path().join(CURVE)).unwrap();
     assert_eq!(curve.lines().count(), 1 + recipe.training.rounds);
 
-    let weights = Weights::load(&recipe, &out.path().join(WEIGHTS)).unwrap();
-    let mut shard = Shard::open(&folder).unwrap();
+    let weights = Weights::load(recipe, &out.path().join(WEIGHTS)).unwrap();
+    let mut shard = Shard::open(shard).unwrap();
     let studies =
-        evaluate::score_side(&weights.net, &recipe, &mut shard, &split, Side::Validation, &progress).unwrap();
-    let choices = evaluate::choose(&studies, &recipe).unwrap();
-    let judgement = evaluate::judge(&studies, Side::Validation, &recipe, &choices);
+        evaluate::score_side(&weights.net, recipe, &mut shard, split, Side::Validation, progress).unwrap();
+    let choices = evaluate::choose(&studies, recipe).unwrap();
+    let judgement = evaluate::judge(&studies, Side::Validation, recipe, &choices);
     // Drawn heads are easy: a lesion that is not found means that labels and pixels are apart.
     let auc = judgement.whole.unwrap().slice_auc.unwrap().value;
     assert!(auc > 0.95, "slice AUC {auc} after two short rounds");
 
     let passport = Passport::phe_sich("0.0.0");
-    let model =
-        export::export(&weights.net, &recipe, &choices, &passport, &out.path().join("model")).unwrap();
+    let model = export::export(&weights.net, recipe, &choices, &passport, &out.path().join("model")).unwrap();
     assert_eq!(model.manifest().network.input, [3, 16, 16]);
 }
 
 #[test]
 fn stopping_leaves_the_weights_so_far() {
     let _alone = alone();
-    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    draw_data_set(data.path());
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let mut recipe = Recipe::read(&recipes.join("paper.toml")).unwrap();
-    recipe.training.boxed_repeats = 1;
-    let folder = out.path().join("shard");
-    let progress = ProgressBar::hidden();
-    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
-        .unwrap()
-        .index;
-    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
-    let split = Split::by_seed(&patients, recipe.seed).unwrap();
-    let stop = AtomicBool::new(true);
-    let ending = train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
-    assert_eq!(ending, Ending::Stopped);
-    assert!(Weights::load(&recipe, &out.path().join(WEIGHTS)).is_ok());
+    let run = Run::prepare("paper.toml", |training| training.boxed_repeats = 1);
+    assert_eq!(run.train(true), Ending::Stopped);
+    assert!(Weights::load(&run.recipe, &run.out.path().join(WEIGHTS)).is_ok());
 }
 
 #[test]
 fn the_same_seed_gives_the_same_weights_on_the_same_machine() {
     let _alone = alone();
-    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    draw_data_set(data.path());
-    let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-    let mut recipe = Recipe::read(&recipes.join("ich16.toml")).unwrap();
-    recipe.training.rounds = 2;
-    recipe.training.steps = 4;
-    // The second round's batches depend on the first round's weights too.
-    recipe.training.mine_from = 1;
-    recipe.training.boxed_repeats = 1;
-    let folder = out.path().join("shard");
-    let progress = ProgressBar::hidden();
-    let index = prepare::prepare(data.path(), &folder, recipe.preparation, recipe.patch_size, &progress)
-        .unwrap()
-        .index;
-    let patients: Vec<String> = index.patients().into_iter().map(|(name, _)| name.to_owned()).collect();
-    let split = Split::by_seed(&patients, recipe.seed).unwrap();
-    let stop = AtomicBool::new(false);
+    let run = Run::prepare("ich16.toml", |training| {
+        training.rounds = 2;
+        training.steps = 4;
+        // The second round's batches depend on the first round's weights too.
+        training.mine_from = 1;
+        training.boxed_repeats = 1;
+    });
     let [first, again] = [0, 1].map(|_| {
-        train::train(&recipe, &folder, &split, out.path(), &stop, &progress).unwrap();
-        fs::read(out.path().join(WEIGHTS)).unwrap()
+        run.train(false);
+        fs::read(run.out.path().join(WEIGHTS)).unwrap()
     });
     // Not assert_eq: it would print megabytes.
     assert!(first == again, "two trainings by one recipe differ");
