@@ -80,16 +80,6 @@ impl<'a> SliceStream<'a> {
         Some(read.map(|()| slice))
     }
 
-    /// Slices of the series, read or not.
-    pub fn len(&self) -> usize {
-        self.series.slices.len()
-    }
-
-    /// True for a series without slices, which `series::assemble` does not make.
-    pub fn is_empty(&self) -> bool {
-        self.series.slices.is_empty()
-    }
-
     /// What was unusual about the pixels of the slices read so far.
     pub fn warnings(&self) -> Vec<Warning> {
         let slices = self.untagged_padding;

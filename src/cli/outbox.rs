@@ -100,12 +100,8 @@ impl Outbox {
         let name = if report.study_uid.is_empty() { "refused" } else { &report.study_uid };
         let numbered = |n: u32| if n == 1 { name.to_owned() } else { format!("{name}-{n}") };
         let mut folders = (1..).map(|n| output.join(numbered(n)));
-        loop {
-            // Ends: only finitely many are taken.
-            if let Some(folder) = folders.next().filter(|folder| self.taken.insert(folder.clone())) {
-                return folder;
-            }
-        }
+        // There is always one, since only finitely many are taken.
+        folders.find(|folder| self.taken.insert(folder.clone())).unwrap_or_else(|| output.to_owned())
     }
 }
 

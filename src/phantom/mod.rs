@@ -16,8 +16,6 @@ mod write;
 
 use std::path::PathBuf;
 
-use ndarray::Array2;
-
 pub use scanner::{Phantom, RenderedSlice};
 pub use spec::{Hematoma, Marker, Side, Site, Spec, SpecError};
 pub use write::{Written, write_series};
@@ -50,31 +48,6 @@ pub enum PhantomError {
         /// What the encoder said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-}
-
-/// Renders slice `index` (foot to head) in HU; outside of the field of view -1024.
-///
-/// Each call invents the person again; for a whole series take a [`Phantom`].
-///
-/// # Shape
-/// `[rows_columns, rows_columns]`; an index past the last slice is taken as a slice further up.
-///
-/// # Errors
-/// As [`Spec::validate`].
-pub fn render_slice(spec: &Spec, index: u16) -> Result<Array2<i16>, SpecError> {
-    Ok(Phantom::new(spec)?.slice(index).hu)
-}
-
-/// The truth of slice `index`: per pixel the class that fills most of it, coded as in P7
-/// (0 background, 1 parenchyma with its fluid spaces, 2 hematoma, 3 skull).
-///
-/// # Shape
-/// `[rows_columns, rows_columns]`
-///
-/// # Errors
-/// As [`Spec::validate`].
-pub fn truth_slice(spec: &Spec, index: u16) -> Result<Array2<u8>, SpecError> {
-    Ok(Phantom::new(spec)?.slice(index).truth)
 }
 
 #[cfg(test)]

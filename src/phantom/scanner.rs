@@ -33,7 +33,8 @@ pub struct Phantom {
 pub struct RenderedSlice {
     /// Hounsfield units, -1024 outside of the circular field of view.
     pub hu: Array2<i16>,
-    /// Class codes of P7, see [`truth_slice`](super::truth_slice).
+    /// Per pixel the class that fills most of it, coded as in P7: 0 background, 1 parenchyma with its fluid spaces,
+    /// 2 hematoma, 3 skull.
     pub truth: Array2<u8>,
     /// Volume of blood in this slice, partly filled pixels counted by their share.
     pub hematoma_ml: f64,

@@ -61,19 +61,6 @@ pub enum NoSeries<'a> {
     },
 }
 
-impl NoSeries<'_> {
-    /// Stable word for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            NoSeries::NoCtSeries => "no_ct_series",
-            NoSeries::NotHead => "not_head",
-            NoSeries::TooFewSlices { .. } => "too_few_slices",
-            NoSeries::Undecodable(_) => "unsupported_pixels",
-            NoSeries::Unreadable { .. } => "unreadable_slices",
-        }
-    }
-}
-
 /// Chooses the series to read, of at least `needed` slices.
 ///
 /// In this order: a head; enough slices; named as a head; a soft-tissue kernel; no contrast agent, which is as
@@ -277,12 +264,22 @@ mod tests {
         }
     }
 
+    fn variant(none: &NoSeries<'_>) -> &'static str {
+        match none {
+            NoSeries::NoCtSeries => "NoCtSeries",
+            NoSeries::NotHead => "NotHead",
+            NoSeries::TooFewSlices { .. } => "TooFewSlices",
+            NoSeries::Undecodable(_) => "Undecodable",
+            NoSeries::Unreadable { .. } => "Unreadable",
+        }
+    }
+
     fn chosen(folder: &Path) -> Result<String, &'static str> {
         let limits = Limits::default();
         let assembly = assemble(find(&[folder.to_owned()], &limits), &limits);
         match choose(&assembly.studies[0], 8) {
             Ok(choice) => Ok(format!("{} {}", choice.series.series_uid, choice.reason)),
-            Err(none) => Err(none.code()),
+            Err(none) => Err(variant(&none)),
         }
     }
 
@@ -305,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn a_study_without_a_head_is_refused_with_a_code() {
+    fn a_study_without_a_head_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1, |slice| slice.text(0x0018, 0x0015, b"CS", "CHEST"));
-        assert_eq!(chosen(folder.path()), Err("not_head"));
+        assert_eq!(chosen(folder.path()), Err("NotHead"));
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1, |slice| slice.without(0x0018, 0x0015).text(0x0028, 0x0030, b"DS", "7\\7"));
-        assert_eq!(chosen(folder.path()), Err("not_head"));
+        assert_eq!(chosen(folder.path()), Err("NotHead"));
     }
 
     #[test]
@@ -321,17 +318,17 @@ mod tests {
         for slice in 0..3 {
             std::fs::remove_file(folder.path().join(format!("1-{slice}"))).unwrap();
         }
-        assert_eq!(chosen(folder.path()), Err("too_few_slices"));
+        assert_eq!(chosen(folder.path()), Err("TooFewSlices"));
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1, |slice| slice.text(0x0008, 0x0008, b"CS", "ORIGINAL\\PRIMARY\\LOCALIZER"));
-        assert_eq!(chosen(folder.path()), Err("no_ct_series"));
+        assert_eq!(chosen(folder.path()), Err("NoCtSeries"));
     }
 
     #[test]
-    fn pixels_that_cannot_be_read_have_a_code() {
+    fn pixels_that_cannot_be_read_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1, undecodable);
-        assert_eq!(chosen(folder.path()), Err("unsupported_pixels"));
+        assert_eq!(chosen(folder.path()), Err("Undecodable"));
     }
 
     #[test]
@@ -341,7 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1, undecodable);
         write(folder.path(), 2, |slice| slice.text(0x0018, 0x0015, b"CS", "CHEST"));
-        assert_eq!(chosen(folder.path()), Err("unsupported_pixels"));
+        assert_eq!(chosen(folder.path()), Err("Undecodable"));
     }
 
     #[test]
@@ -396,16 +393,16 @@ mod tests {
         assert!(refusal.ends_with("1-0: (7FE0,0010) PixelData: 8192 bytes expected, 8092 present"));
         write(folder, 1, |slice| slice);
         cut(1, 4);
-        assert_eq!(chosen(folder), Err("unreadable_slices"), "of 10 slices, 4 can be read");
+        assert_eq!(chosen(folder), Err("Unreadable"), "of 10 slices, 4 can be read");
         write(folder, 2, |slice| slice.text(0x0018, 0x0015, b"CS", "CHEST"));
         cut(1, 0);
-        assert_eq!(chosen(folder), Err("unreadable_slices"), "the head is what cannot be read");
+        assert_eq!(chosen(folder), Err("Unreadable"), "the head is what cannot be read");
         write(folder, 3, |slice| slice);
         assert!(chosen(folder).is_ok());
         for number in [1, 3] {
             (0..10).for_each(|slice| std::fs::remove_file(folder.join(format!("{number}-{slice}"))).unwrap());
         }
         cut(2, 9);
-        assert_eq!(chosen(folder), Err("not_head"), "a broken slice of a chest is no head");
+        assert_eq!(chosen(folder), Err("NotHead"), "a broken slice of a chest is no head");
     }
 }

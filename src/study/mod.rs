@@ -231,8 +231,13 @@ impl Triage {
         self.engine
             .run(&bench.patches, &mut bench.logits)
             .map_err(|e| Refusal { code: RefusalCode::Internal, detail: e.to_string() })?;
-        let counts =
-            bench.evidence.add(&self.model, &bench.logits, bench.patches.places(), &mut bench.classes);
+        let counts = bench.evidence.add(
+            &self.model,
+            &bench.logits,
+            bench.patches.places(),
+            slice.entry.slab_mm,
+            &mut bench.classes,
+        );
         report.timings.infer_ms += milliseconds(started.elapsed());
         Ok(SliceReport {
             sop_uid: slice.entry.header.sop_instance_uid.clone(),

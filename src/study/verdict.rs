@@ -1,6 +1,6 @@
 //! From logits to a verdict: classes and counts of each slice as it comes, evidence over all of them at the end.
 
-use super::{Outcome, Report, Rules, SliceReport};
+use super::{Outcome, Report, Rules};
 use crate::evidence::{pool, strongest};
 use crate::label::Class;
 use crate::model::{Manifest, Model, Rule};
@@ -14,6 +14,8 @@ pub(super) struct Evidence {
     grid: Grid,
     hematoma: usize,
     probabilities: Vec<f32>,
+    /// Patches called hematoma, each times the slab that its slice stands for: the volume but for a patch's area.
+    hematoma_patch_mm: f64,
     /// Probability and class of each unique patch of the slice at hand.
     unique: Vec<(f32, Class)>,
 }
@@ -22,18 +24,22 @@ impl Evidence {
     pub fn new(model: &Model, grid: Grid) -> Self {
         // The manifest was refused if it had no such label.
         let hematoma = model.labels().iter().position(|&label| label == Class::Hematoma).unwrap_or(0);
-        Self { grid, hematoma, probabilities: Vec::new(), unique: Vec::new() }
+        Self { grid, hematoma, probabilities: Vec::new(), hematoma_patch_mm: 0.0, unique: Vec::new() }
     }
 
     /// Takes in a slice: classes for each place of the grid, and how many of each there are.
     ///
     /// # Shape
     /// `logits` is `[unique patches, labels]`; `places` names one of them for each place.
+    ///
+    /// # Units
+    /// `slab_mm`: how much of the patient the slice stands for.
     pub fn add(
         &mut self,
         model: &Model,
         logits: &Array2<f32>,
         places: &[u32],
+        slab_mm: f64,
         classes: &mut Vec<Class>,
     ) -> [u32; Class::COUNT] {
         let from = model.manifest().evidence.patch_probability;
@@ -56,6 +62,7 @@ impl Evidence {
             classes.push(class);
             counts[class.index()] += 1;
         }
+        self.hematoma_patch_mm += f64::from(counts[Class::Hematoma.index()]) * slab_mm;
         counts
     }
 
@@ -73,7 +80,9 @@ impl Evidence {
         }
         let hematoma = Class::Hematoma.index();
         report.hematoma_patches = report.slices.iter().map(|slice| slice.counts[hematoma]).sum();
-        report.hematoma_volume_ml = volume_ml(report, series, self.grid);
+        let side = self.grid.size.pixels() as f64;
+        let patch_mm2 = series.pixel_spacing_mm.map(|[row_mm, column_mm]| side * row_mm * side * column_mm);
+        report.hematoma_volume_ml = patch_mm2.map(|mm2| mm2 * self.hematoma_patch_mm / 1000.0);
         let probability = evidence.study.probability(most);
         report.rules =
             Rules { bag: report.hematoma_patches > 0, threshold: probability >= decision.study_probability };
@@ -105,23 +114,6 @@ pub(super) fn thresholds(manifest: &Manifest) -> BTreeMap<String, f64> {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), plain(value)))
     .collect()
-}
-
-/// Patches called hematoma, as a volume. A slice that could not be read is missing from it.
-fn volume_ml(report: &Report, series: &Series, grid: Grid) -> Option<f64> {
-    let side = grid.size.pixels() as f64;
-    let [row_mm, column_mm] = series.pixel_spacing_mm?;
-    let patch_mm2 = side * row_mm * side * column_mm;
-    let slab_mm = |slice: &SliceReport| {
-        let entry = series.slices.iter().find(|entry| entry.header.sop_instance_uid == slice.sop_uid);
-        entry.map_or(0.0, |entry| entry.slab_mm)
-    };
-    let hematoma = Class::Hematoma.index();
-    let with_some = report.slices.iter().filter(|slice| slice.counts[hematoma] > 0);
-    let mm3: f64 =
-        with_some.map(|slice| f64::from(slice.counts[hematoma]) * patch_mm2 * slab_mm(slice)).sum();
-    // An empty sum is -0.0, which would be printed.
-    Some(mm3.max(0.0) / 1000.0)
 }
 
 /// The softmax probability of one output.
