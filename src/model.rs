@@ -4,7 +4,7 @@
 //! engine's business.
 
 use crate::evidence::{Calibration, Pooling};
-use crate::label::{Class, ClassError};
+use crate::label::{BagLabel, Class, ClassError, UnknownBagLabel};
 use crate::patch::{PatchSize, View};
 use crate::prep::Preparation;
 use crate::window::{Window, WindowError};
@@ -53,7 +53,7 @@ pub struct Manifest {
 }
 
 /// The network file and its face.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// File name, in the manifest's folder.
@@ -62,8 +62,48 @@ pub struct Network {
     pub sha256: String,
     /// Shape of one patch, `[views, size, size]`: gray levels 0 to 255.
     pub input: [usize; 3],
-    /// What the outputs (logits of one choice among them) are called, in their order.
+    /// What the outputs are.
+    #[serde(default, skip_serializing_if = "Outputs::is_softmax")]
+    pub outputs: Outputs,
+    /// What the outputs are called, in their order: classes of a patch, or labels of a bag.
     pub labels: Vec<String>,
+    /// The same network in integers, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8>,
+}
+
+/// The network in integers, as docs/quantization.md defines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Int8 {
+    /// File name, in the manifest's folder.
+    pub file: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub sha256: String,
+    /// How the ranges of its activations were chosen.
+    pub calibration: String,
+    /// Share of validation patients' patches whose largest logit is the f32 network's.
+    pub argmax_agreement: f64,
+}
+
+/// What the outputs of a network are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outputs {
+    /// Logits of one choice among the labels, which are classes (P10).
+    #[default]
+    Softmax,
+    /// A logit for each label; the labels are classes of which a patch may show several (P12).
+    Sigmoid,
+    /// Multiple-instance learning (P15): a patch's attention logit, then its score for each of the labels, which are
+    /// those of the bag of a slice's patches, see [`crate::evidence::Bag`].
+    Attention,
+}
+
+impl Outputs {
+    fn is_softmax(&self) -> bool {
+        *self == Outputs::Softmax
+    }
 }
 
 /// Size and views of a patch.
@@ -105,6 +145,9 @@ pub struct SlicePreparation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
+    /// The outputs are divided by it before they become probabilities: above 1 a patch is less sure of itself.
+    #[serde(default = "no_temperature")]
+    pub temperature: f32,
     /// From this probability on, a patch is counted as hematoma.
     pub patch_probability: f32,
     /// Smoothing over neighbouring patches and slices.
@@ -113,6 +156,10 @@ pub struct Evidence {
     pub slice: Calibration,
     /// From a study's strongest pooled evidence to its probability.
     pub study: Calibration,
+}
+
+fn no_temperature() -> f32 {
+    1.0
 }
 
 /// Which rule decides.
@@ -210,8 +257,11 @@ pub enum FieldProblem {
     /// A label that is no class.
     #[error(transparent)]
     Label(#[from] ClassError),
-    /// A class twice, or none called hematoma.
-    #[error("each class at most once, and hematoma among them")]
+    /// A label that is none of a bag.
+    #[error(transparent)]
+    BagLabel(#[from] UnknownBagLabel),
+    /// A label twice, none called hematoma, or one class alone.
+    #[error("each label at most once, hematoma among them, and of classes at least two")]
     Labels,
     /// A window that cannot be.
     #[error(transparent)]
@@ -224,6 +274,9 @@ pub enum FieldProblem {
         /// What it may be.
         expected: &'static str,
     },
+    /// The network in integers is the one in f32.
+    #[error("is the f32 network's own file")]
+    SameFile,
     /// A file name with a folder in it.
     #[error("must be a plain file name")]
     FileName,
@@ -232,9 +285,16 @@ pub enum FieldProblem {
 /// A manifest that was checked, and the network file whose hash agrees with it.
 pub struct Model {
     manifest: Manifest,
-    labels: Vec<Class>,
+    labels: Labels,
     window: Window,
     network: Vec<u8>,
+    int8: Option<Vec<u8>>,
+}
+
+/// What a network's labels stand for.
+enum Labels {
+    Classes(Vec<Class>),
+    Bag(Vec<BagLabel>),
 }
 
 impl Manifest {
@@ -263,11 +323,16 @@ impl Manifest {
         };
         expect("schema", SCHEMA, &self.schema)?;
         expect("intended_use", INTENDED_USE, &self.intended_use)?;
-        let file = &self.network.file;
-        if Path::new(file).file_name().is_none_or(|name| name != file.as_str()) {
-            return Err(("network.file", FieldProblem::FileName));
+        let int8 = self.network.int8.as_ref();
+        let files =
+            [("network.file", Some(&self.network.file)), ("network.int8.file", int8.map(|int8| &int8.file))];
+        for (field, file) in files {
+            let Some(file) = file else { continue };
+            if Path::new(file).file_name().is_none_or(|name| name != file.as_str()) {
+                return Err((field, FieldProblem::FileName));
+            }
         }
-        self.classes()?;
+        self.labels()?;
         self.window().map_err(|problem| ("preparation.window_hu", problem.into()))?;
         let size = self.patch.size.pixels();
         let input = [self.patch.views.len(), size, size];
@@ -282,6 +347,28 @@ impl Manifest {
         }
         let evidence = &self.evidence;
         let probability = "a number from 0 to 1";
+        let bags = self.network.outputs == Outputs::Attention;
+        let [low, high] = if bags { [1.0, 1.0] } else { [0.05, 20.0] };
+        range(
+            "evidence.temperature",
+            evidence.temperature.into(),
+            low,
+            high,
+            "0.05 to 20, and 1 for attention",
+        )?;
+        if let Some(int8) = int8 {
+            range("network.int8.argmax_agreement", int8.argmax_agreement, 0.0, 1.0, probability)?;
+            if int8.file == self.network.file {
+                return Err(("network.int8.file", FieldProblem::SameFile));
+            }
+            if bags {
+                let problem = FieldProblem::Expected {
+                    expected: "softmax or sigmoid".into(),
+                    found: "attention".into(),
+                };
+                return Err(("network.outputs", problem));
+            }
+        }
         range("evidence.patch_probability", evidence.patch_probability.into(), 0.0, 1.0, probability)?;
         range("decision.study_probability", self.decision.study_probability.into(), 0.0, 1.0, probability)?;
         range("decision.slice_probability", self.decision.slice_probability.into(), 0.0, 1.0, probability)?;
@@ -298,18 +385,27 @@ impl Manifest {
         Ok(())
     }
 
-    fn classes(&self) -> Result<Vec<Class>, (&'static str, FieldProblem)> {
-        let labels = &self.network.labels;
-        let classes = labels
-            .iter()
-            .map(|label| Class::from_name(label))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|problem| ("network.labels", problem.into()))?;
-        let repeated = (1..classes.len()).any(|i| classes[..i].contains(&classes[i]));
-        if repeated || !classes.contains(&Class::Hematoma) {
-            return Err(("network.labels", FieldProblem::Labels));
-        }
-        Ok(classes)
+    fn labels(&self) -> Result<Labels, (&'static str, FieldProblem)> {
+        let names = self.network.labels.iter();
+        let labels = match self.network.outputs {
+            Outputs::Softmax | Outputs::Sigmoid => names
+                .map(|name| Class::from_name(name))
+                .collect::<Result<_, _>>()
+                .map(Labels::Classes)
+                .map_err(FieldProblem::from),
+            Outputs::Attention => names
+                .map(|name| BagLabel::from_name(name))
+                .collect::<Result<_, _>>()
+                .map(Labels::Bag)
+                .map_err(FieldProblem::from),
+        };
+        let labels = labels.map_err(|problem| ("network.labels", problem))?;
+        let sound = match &labels {
+            // A class alone has nothing to be chosen from.
+            Labels::Classes(classes) => classes.len() > 1 && once_with(classes, Class::Hematoma),
+            Labels::Bag(labels) => once_with(labels, BagLabel::Hematoma),
+        };
+        if sound { Ok(labels) } else { Err(("network.labels", FieldProblem::Labels)) }
     }
 
     fn window(&self) -> Result<Window, WindowError> {
@@ -319,22 +415,26 @@ impl Manifest {
 }
 
 impl Model {
-    /// Reads the manifest of `folder` and the network that it names, and compares the hash.
+    /// Reads the manifest of `folder` and the networks that it names, and compares their hashes.
+    ///
+    /// The network in integers is read here too, used or not: a folder that is not what its manifest
+    /// says is refused as a whole, and 2 MB more cost some milliseconds.
     ///
     /// # Errors
     /// [`ModelError`]. What is in the network file is checked by the engine, after the hash.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
         let manifest = Manifest::read(folder)?;
         let in_field = |(field, problem)| ModelError::Field { path: folder.join(MANIFEST), field, problem };
-        let labels = manifest.classes().map_err(in_field)?;
+        let labels = manifest.labels().map_err(in_field)?;
         let window = manifest.window().map_err(|e| in_field(("preparation.window_hu", e.into())))?;
-        let path = folder.join(&manifest.network.file);
-        let network = read_bounded(&path)?;
-        let found = sha256_hex(&network);
-        if !found.eq_ignore_ascii_case(&manifest.network.sha256) {
-            return Err(ModelError::Hash { path, expected: manifest.network.sha256, found });
-        }
-        Ok(Self { manifest, labels, window, network })
+        let network = read_vouched(folder.join(&manifest.network.file), &manifest.network.sha256)?;
+        let int8 = manifest
+            .network
+            .int8
+            .as_ref()
+            .map(|int8| read_vouched(folder.join(&int8.file), &int8.sha256))
+            .transpose()?;
+        Ok(Self { manifest, labels, window, network, int8 })
     }
 
     /// The manifest.
@@ -342,9 +442,30 @@ impl Model {
         &self.manifest
     }
 
-    /// The classes of the network's outputs, in their order.
+    /// The classes that a patch may be called: those of the network's outputs, in their order. A model of bags
+    /// knows hematoma alone.
     pub fn labels(&self) -> &[Class] {
-        &self.labels
+        match &self.labels {
+            Labels::Classes(classes) => classes,
+            Labels::Bag(_) => &[Class::Hematoma],
+        }
+    }
+
+    /// The labels of a bag, in the order of the network's outputs behind the attention logit; `None` where the
+    /// network labels patches.
+    pub fn bag_labels(&self) -> Option<&[BagLabel]> {
+        match &self.labels {
+            Labels::Classes(_) => None,
+            Labels::Bag(labels) => Some(labels),
+        }
+    }
+
+    /// Numbers that the network gives for a patch.
+    pub fn outputs(&self) -> usize {
+        match &self.labels {
+            Labels::Classes(classes) => classes.len(),
+            Labels::Bag(labels) => 1 + labels.len(),
+        }
     }
 
     /// The manifest's window.
@@ -356,6 +477,17 @@ impl Model {
     pub fn network(&self) -> &[u8] {
         &self.network
     }
+
+    /// The network in integers, where the manifest has one.
+    pub fn int8(&self) -> Option<&[u8]> {
+        self.int8.as_deref()
+    }
+}
+
+/// Whether no label is there twice, and `needed` once.
+fn once_with<Label: PartialEq>(labels: &[Label], needed: Label) -> bool {
+    let repeated = (1..labels.len()).any(|i| labels[..i].contains(&labels[i]));
+    !repeated && labels.contains(&needed)
 }
 
 /// The folders below `models` that hold a manifest, in the order of their names.
@@ -378,6 +510,17 @@ pub fn list(models: &Path) -> Result<Vec<PathBuf>, ModelError> {
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file whose SHA-256 is `expected`.
+fn read_vouched(path: PathBuf, expected: &str) -> Result<Vec<u8>, ModelError> {
+    let bytes = read_bounded(&path)?;
+    let found = sha256_hex(&bytes);
+    if found.eq_ignore_ascii_case(expected) {
+        Ok(bytes)
+    } else {
+        Err(ModelError::Hash { path, expected: expected.into(), found })
+    }
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelError> {

@@ -22,7 +22,12 @@ const LAYERS: &[&[&str]] = &[
 const UNSAFE: &[&str] = &["mapped.rs", "simd/"];
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources_below("src")
+}
+
+/// Files and their text, named from `root` on.
+fn sources_below(root: &str) -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(root);
     let mut folders = vec![root.clone()];
     let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -132,9 +137,8 @@ fn unsafe_stands_only_where_it_is_allowed() {
 
 #[test]
 fn the_trainer_has_no_unsafe_code() {
-    for entry in std::fs::read_dir("trainer/src").unwrap() {
-        let path = entry.unwrap().path();
-        let code = code(&std::fs::read_to_string(&path).unwrap());
+    for (path, text) in sources_below("trainer/src") {
+        let code = code(&text);
         let found = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
         assert!(!found, "{} has unsafe code", path.display());
     }

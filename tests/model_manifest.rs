@@ -8,10 +8,18 @@ use tempfile::{TempDir, tempdir};
 
 const SHIPPED: &str = "models/ich16";
 
+/// A manifest without the network in integers.
+fn without_int8(manifest: &str) -> String {
+    match manifest.split_once("[network.int8]") {
+        Some((before, after)) => format!("{before}{}", after.find("\n[").map_or("", |next| &after[next..])),
+        None => manifest.to_owned(),
+    }
+}
+
 /// A copy of the shipped model whose manifest has `from` replaced by `to`.
 fn altered(from: &str, to: &str) -> TempDir {
     let folder = tempdir().unwrap();
-    let manifest = std::fs::read_to_string(Path::new(SHIPPED).join("model.toml")).unwrap();
+    let manifest = without_int8(&std::fs::read_to_string(Path::new(SHIPPED).join("model.toml")).unwrap());
     assert!(manifest.contains(from), "the manifest has no {from:?}");
     std::fs::write(folder.path().join("model.toml"), manifest.replacen(from, to, 1)).unwrap();
     std::fs::copy(Path::new(SHIPPED).join("model.onnx"), folder.path().join("model.onnx")).unwrap();
@@ -48,6 +56,29 @@ fn a_wrong_hash() {
     network[middle] ^= 1;
     std::fs::write(&path, network).unwrap();
     refused(folder.path(), &["model.onnx", "sha256"]);
+}
+
+/// A copy of the shipped model with a network in integers, which is `bytes`, under `file`.
+fn with_int8(file: &str, bytes: &[u8]) -> TempDir {
+    let sha256 = hemapatch::model::sha256_hex(b"integers");
+    let table = format!(
+        "[network.int8]\nfile = \"{file}\"\nsha256 = \"{sha256}\"\ncalibration = \"MSE\"\nargmax_agreement = 0.999\n\n[patch]"
+    );
+    let folder = altered("[patch]", &table);
+    std::fs::write(folder.path().join("model.int8.onnx"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn a_network_in_integers_is_vouched_for_too() {
+    let folder = with_int8("model.int8.onnx", b"integers");
+    let (code, out, complaint) = run(&["model", "verify", folder.path().to_str().unwrap()]);
+    assert_eq!(code, 0, "{complaint}");
+    assert!(out.contains("int8: sha256"), "{out}");
+    refused(with_int8("model.int8.onnx", b"other integers").path(), &["model.int8.onnx", "sha256"]);
+    refused(with_int8("../model.int8.onnx", b"integers").path(), &["network.int8.file", "plain file name"]);
+    refused(with_int8("model.onnx", b"integers").path(), &["network.int8.file", "f32 network's own"]);
+    refused(with_int8("absent.onnx", b"integers").path(), &["absent.onnx", "cannot read"]);
 }
 
 #[test]

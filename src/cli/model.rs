@@ -66,6 +66,9 @@ impl Arguments {
                 engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN })?;
                 let Manifest { name, version, network, .. } = model.manifest();
                 say(&format!("{name} {version}: sha256 {} agrees, the network loads", network.sha256))?;
+                if let Some(int8) = &network.int8 {
+                    say(&format!("{name} {version}, int8: sha256 {} agrees", int8.sha256))?;
+                }
                 Ok(Exit::Done)
             }
         }

@@ -15,7 +15,7 @@ const BATCH: usize = 32;
 pub(super) struct TractEngine {
     plan: Arc<TypedRunnableModel>,
     shape: [usize; 4],
-    labels: usize,
+    outputs: usize,
     threads: usize,
 }
 
@@ -23,25 +23,25 @@ impl TractEngine {
     pub(super) fn load(model: &Model, options: EngineOptions) -> Result<Self, EngineError> {
         let [views, rows, columns] = model.manifest().network.input;
         let shape = [BATCH, views, rows, columns];
-        let labels = model.labels().len();
+        let (labels, outputs) = (model.manifest().network.labels.len(), model.outputs());
         let plan =
             plan(model.network(), shape).map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
         let found = plan.model().output_fact(0).map(|fact| fact.shape.as_concrete().map(<[usize]>::to_vec));
         let found = found.ok().flatten();
-        if found.as_deref() != Some(&[BATCH, labels]) {
+        if found.as_deref() != Some(&[BATCH, outputs]) {
             let found = found.map_or_else(|| "no fixed shape".into(), |shape| format!("{shape:?}"));
-            return Err(EngineError::Shape { found, batch: BATCH, labels });
+            return Err(EngineError::Shape { found, batch: BATCH, labels, outputs });
         }
-        Ok(Self { plan, shape, labels, threads: options.threads.get() })
+        Ok(Self { plan, shape, outputs, threads: options.threads.get() })
     }
 
     /// Runs whole batches, one after the other; the last is filled up with zeros.
     ///
     /// # Shape
-    /// `patches` is `[n, views, size, size]`, `logits` is `[n, labels]`.
+    /// `patches` is `[n, views, size, size]`, `logits` is `[n, outputs]`.
     fn run_batches(&self, patches: &[u8], logits: &mut [f32]) -> TractResult<()> {
         let length: usize = self.shape[1..].iter().product();
-        for (patches, logits) in patches.chunks(BATCH * length).zip(logits.chunks_mut(BATCH * self.labels)) {
+        for (patches, logits) in patches.chunks(BATCH * length).zip(logits.chunks_mut(BATCH * self.outputs)) {
             let mut input = Tensor::zero::<f32>(&self.shape)?;
             let mut view = input.to_plain_array_view_mut::<f32>()?;
             for (level, &gray) in view.iter_mut().zip(patches) {
@@ -70,7 +70,7 @@ impl Engine for TractEngine {
         let count = patches.unique().len() / length;
         let mut flat = std::mem::take(logits).into_raw_vec_and_offset().0;
         flat.clear();
-        flat.resize(count * self.labels, 0.0);
+        flat.resize(count * self.outputs, 0.0);
         // Whole batches a thread, so that no thread but the last runs a partial one.
         let share = count.div_ceil(BATCH).div_ceil(self.threads).max(1) * BATCH;
         let this = &*self;
@@ -78,7 +78,7 @@ impl Engine for TractEngine {
             let running: Vec<_> = patches
                 .unique()
                 .chunks(share * length)
-                .zip(flat.chunks_mut(share * this.labels))
+                .zip(flat.chunks_mut(share * this.outputs))
                 .map(|(patches, logits)| scope.spawn(move || this.run_batches(patches, logits)))
                 .collect();
             running.into_iter().try_for_each(|thread| {
@@ -86,7 +86,7 @@ impl Engine for TractEngine {
             })
         });
         outcome.map_err(|e| EngineError::Run { reason: format!("{e:#}") })?;
-        *logits = Array2::from_shape_vec((count, self.labels), flat).expect("as long as its shape says");
+        *logits = Array2::from_shape_vec((count, self.outputs), flat).expect("as long as its shape says");
         Ok(())
     }
 

@@ -214,8 +214,8 @@ mod tests {
         ] {
             assert!(FileName::parse(name).is_err(), "{name:?}");
         }
-        let unknown = FileName::parse("s_0_16.E.png").expect_err("E is no class");
-        assert!(unknown.to_string().contains("'E' is no class letter"));
+        let unknown = FileName::parse("s_0_16.G.png").expect_err("G is no class");
+        assert!(unknown.to_string().contains("'G' is no class letter"));
     }
 
     proptest! {

@@ -26,6 +26,10 @@ pub struct ClassCounts {
     pub hematoma: u64,
     /// Patches of bone.
     pub skull: u64,
+    /// Patches of ventricle.
+    pub ventricle: u64,
+    /// Patches of the fluid gap.
+    pub csf: u64,
     /// Patches of which nobody was certain.
     pub unlabelled: u64,
     /// Patches that lie in the folder under two classes; they count in none.
@@ -40,6 +44,8 @@ impl ClassCounts {
             Class::Parenchyma => self.parenchyma,
             Class::Hematoma => self.hematoma,
             Class::Skull => self.skull,
+            Class::Ventricle => self.ventricle,
+            Class::Csf => self.csf,
         }
     }
 
@@ -52,16 +58,20 @@ impl ClassCounts {
             Label::One(Class::Parenchyma) => &mut self.parenchyma,
             Label::One(Class::Hematoma) => &mut self.hematoma,
             Label::One(Class::Skull) => &mut self.skull,
+            Label::One(Class::Ventricle) => &mut self.ventricle,
+            Label::One(Class::Csf) => &mut self.csf,
         } += 1;
     }
 
-    fn cells(&self) -> [u64; 7] {
+    fn cells(&self) -> [u64; 9] {
         [
             self.total,
             self.background,
             self.parenchyma,
             self.hematoma,
             self.skull,
+            self.ventricle,
+            self.csf,
             self.unlabelled,
             self.conflicting,
         ]
@@ -117,8 +127,17 @@ impl LabelTable {
 
     /// The table for a terminal: one row a patient where known, else one a slice, then the sum.
     pub fn to_text(&self) -> String {
-        const HEADINGS: [&str; 7] =
-            ["total", "background", "parenchyma", "hematoma", "skull", "unlabelled", "conflict"];
+        const HEADINGS: [&str; 9] = [
+            "total",
+            "background",
+            "parenchyma",
+            "hematoma",
+            "skull",
+            "ventricle",
+            "csf",
+            "unlabelled",
+            "conflict",
+        ];
         let (heading, groups) = match &self.patients {
             Some(patients) => ("patient", patients),
             None => ("slice", &self.slices),
@@ -301,10 +320,10 @@ mod tests {
     fn counts_each_patch_once_however_often_it_was_saved() {
         let folder = labelled();
         let table = LabelTable::read(folder.path(), LabelLimits::default()).expect("all readable");
-        assert_eq!(table.all.cells(), [6, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(table.all.cells(), [6, 1, 1, 1, 1, 0, 0, 1, 1]);
         let patients = table.patients.as_ref().expect("names tell the patients");
-        assert_eq!(patients["0002"].cells(), [4, 1, 0, 1, 1, 1, 0]);
-        assert_eq!(patients["0004"].cells(), [2, 0, 1, 0, 0, 0, 1]);
+        assert_eq!(patients["0002"].cells(), [4, 1, 0, 1, 1, 0, 0, 1, 0]);
+        assert_eq!(patients["0004"].cells(), [2, 0, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(table.slices.len(), 3);
         assert_eq!(table.sizes["16x16"], 6);
         assert_eq!((table.grids, table.others), (1, 1));
@@ -316,12 +335,12 @@ mod tests {
         let table = LabelTable::read(folder.path(), LabelLimits::default()).expect("all readable");
         let text = table.to_text();
         let expected = "\
-patient    total  background  parenchyma  hematoma    skull  unlabelled  conflict
----------------------------------------------------------------------------------
-0002           4           1           0         1        1           1         0
-0004           2           0           1         0        0           0         1
----------------------------------------------------------------------------------
-all            6           1           1         1        1           1         1
+patient    total  background  parenchyma  hematoma    skull  ventricle      csf  unlabelled  conflict
+-----------------------------------------------------------------------------------------------------
+0002           4           1           0         1        1          0        0           1         0
+0004           2           0           1         0        0          0        0           0         1
+-----------------------------------------------------------------------------------------------------
+all            6           1           1         1        1          0        0           1         1
 
 3 slices; patches in pixels: 6 of 16x16; 1 grid pictures; 1 other files
 ";
@@ -329,7 +348,7 @@ all            6           1           1         1        1           1         
         let json = table.to_json();
         assert!(json.starts_with(
             "{\"schema\":\"hemapatch.stats/1\",\"all\":{\"total\":6,\"background\":1,\
-             \"parenchyma\":1,\"hematoma\":1,\"skull\":1,\"unlabelled\":1,\"conflicting\":1},\
+             \"parenchyma\":1,\"hematoma\":1,\"skull\":1,\"ventricle\":0,\"csf\":0,\"unlabelled\":1,\"conflicting\":1},\
              \"patients\":{\"0002\":{\"total\":4,"
         ));
         assert!(!json.contains('\n'));

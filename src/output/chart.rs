@@ -9,6 +9,8 @@ use crate::study::{Outcome, Report};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 440.0;
+/// Room for the model's notice, where it has one.
+const NOTICE: f64 = 20.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 890.0;
 const TOP: f64 = 86.0;
@@ -77,15 +79,16 @@ impl Chart {
     }
 
     fn write(&self, out: &mut String, report: &Report, score_threshold: Option<f64>) -> std::fmt::Result {
+        let high = if report.trace.notice.is_some() { HEIGHT + NOTICE } else { HEIGHT };
         writeln!(
             out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-             width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-labelledby=\"title desc\">"
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {high}\" \
+             width=\"{WIDTH}\" height=\"{high}\" role=\"img\" aria-labelledby=\"title desc\">"
         )?;
         writeln!(out, "<title id=\"title\">Hematoma patches per slice</title>")?;
         writeln!(out, "<desc id=\"desc\">{}</desc>", escaped(&self.told(report)))?;
         writeln!(out, "<style>{STYLE}</style>")?;
-        writeln!(out, "<rect class=\"paper\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"8\"/>")?;
+        writeln!(out, "<rect class=\"paper\" width=\"{WIDTH}\" height=\"{high}\" rx=\"8\"/>")?;
         self.write_heading(out, report, score_threshold.is_some())?;
         self.write_axes(out)?;
         self.write_bars(out)?;
@@ -243,7 +246,12 @@ impl Chart {
             "<text class=\"use\" x=\"{LEFT}\" y=\"426\">{RESEARCH_USE}</text>\n\
              <text class=\"faint\" x=\"{RIGHT}\" y=\"426\" text-anchor=\"end\">{}</text>",
             escaped(model.trim_end())
-        )
+        )?;
+        if let Some(notice) = trace.notice {
+            let y = 426.0 + NOTICE;
+            writeln!(out, "<text class=\"use\" x=\"{LEFT}\" y=\"{y}\">{}</text>", escaped(notice))?;
+        }
+        Ok(())
     }
 }
 

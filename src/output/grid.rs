@@ -94,6 +94,7 @@ fn opacity(class: Class) -> u8 {
         Class::Parenchyma => 32,
         Class::Hematoma => 120,
         Class::Skull => 92,
+        Class::Ventricle | Class::Csf => 64,
     }
 }
 

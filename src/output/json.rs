@@ -1,12 +1,12 @@
 //! The report as `hemapatch.report/1`: one line of JSON, in a fixed order of fields.
 //! docs/report.md describes it field by field.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::OutputError;
-use crate::label::Class;
+use crate::label::{BagLabel, Class};
 use crate::study::{Outcome, Report, SliceReport};
 
 /// Name and number of the contract. A field renamed or dropped needs a new number.
@@ -14,7 +14,8 @@ pub const SCHEMA: &str = "hemapatch.report/1";
 
 /// One line of JSON, without a line break at its end.
 ///
-/// Every field is always there. A refused study has no result, so its `probability`, `rules`,
+/// Every field is always there, but for `bag_labels` and `trace.notice`, which only models with marker labels have. A
+/// refused study has no result, so its `probability`, `rules`,
 /// `hematoma_patches` and `hematoma_volume_ml` are null: a 0 would read as "no hematoma".
 /// `refusal` is null for every other study.
 ///
@@ -39,6 +40,8 @@ struct Contract<'a> {
     rules: Option<Rules>,
     hematoma_patches: Option<u32>,
     hematoma_volume_ml: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bag_labels: Option<BTreeMap<&'static str, f32>>,
     slices: Vec<Slice<'a>>,
     warnings: Vec<Coded<'a>>,
     timings_ms: Timings,
@@ -66,12 +69,13 @@ struct Slice<'a> {
     counts: Counts,
 }
 
-#[derive(Serialize)]
-struct Counts {
-    background: u32,
-    parenchyma: u32,
-    hematoma: u32,
-    skull: u32,
+/// Patches of each class: of the contract's four, and of those that the model knows beside them.
+struct Counts(Vec<(Class, u32)>);
+
+impl Serialize for Counts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(class, count)| (class.name(), count)))
+    }
 }
 
 #[derive(Serialize)]
@@ -93,6 +97,8 @@ struct Trace<'a> {
     preprocessing: &'a [String],
     rule: &'a str,
     thresholds: &'a BTreeMap<String, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<&'static str>,
     intended_use: &'static str,
 }
 
@@ -128,7 +134,19 @@ impl<'a> Contract<'a> {
                 .filter(|_| was_read)
                 .map(|ml| thousandths("hematoma_volume_ml", ml))
                 .transpose()?,
-            slices: report.slices.iter().map(Slice::of).collect::<Result<_, _>>()?,
+            bag_labels: (was_read && !report.bag_labels.is_empty())
+                .then(|| {
+                    let finite = |&(label, evidence): &(BagLabel, f32)| {
+                        Ok((label.name(), finite_single("bag_labels", evidence)?))
+                    };
+                    report.bag_labels.iter().map(finite).collect::<Result<_, OutputError>>()
+                })
+                .transpose()?,
+            slices: report
+                .slices
+                .iter()
+                .map(|slice| Slice::of(slice, &report.classes))
+                .collect::<Result<_, _>>()?,
             warnings: report
                 .warnings
                 .iter()
@@ -150,6 +168,7 @@ impl<'a> Contract<'a> {
                 preprocessing: &trace.preprocessing,
                 rule: &trace.rule,
                 thresholds: &trace.thresholds,
+                notice: trace.notice,
                 intended_use: "research use only",
             },
         })
@@ -157,19 +176,16 @@ impl<'a> Contract<'a> {
 }
 
 impl<'a> Slice<'a> {
-    fn of(slice: &'a SliceReport) -> Result<Slice<'a>, OutputError> {
-        let count = |class: Class| slice.counts[class.index()];
+    fn of(slice: &'a SliceReport, classes: &[Class]) -> Result<Slice<'a>, OutputError> {
+        // The first four are the contract's, whether the model can call a patch so or not.
+        let more = classes.iter().filter(|class| !Class::SINGLE.contains(class));
+        let classes: BTreeSet<Class> = Class::SINGLE.iter().chain(more).copied().collect();
         Ok(Slice {
             sop_uid: &slice.sop_uid,
             file: &slice.file,
             z_mm: thousandths("z_mm", slice.z_mm)?,
             score: finite_single("score", slice.score)?,
-            counts: Counts {
-                background: count(Class::Background),
-                parenchyma: count(Class::Parenchyma),
-                hematoma: count(Class::Hematoma),
-                skull: count(Class::Skull),
-            },
+            counts: Counts(classes.into_iter().map(|class| (class, slice.counts[class.index()])).collect()),
         })
     }
 }

@@ -127,7 +127,7 @@ impl Montage {
             canvas.text(2 * GAP, y, &FONT_10X20, INK, &line);
             y += LINE;
         }
-        draw_legend(&mut canvas, y);
+        draw_legend(&mut canvas, y, report);
 
         for ((&index, tile), place) in self.tiles.iter().zip(0u32..) {
             let x = GAP + place % columns * (TILE + GAP);
@@ -166,6 +166,7 @@ impl Montage {
         lines.extend(
             model_line(&report.trace).map(|model| format!("{model}, patches of {pixels} x {pixels} pixels")),
         );
+        lines.extend(report.trace.notice.map(str::to_owned));
         lines.extend(facts.iter().take(MOST_FACTS).cloned());
         if self.every > 1 {
             let with_hematoma = self.tiles.keys().filter(|&&index| !self.is_regular(index)).count();
@@ -258,10 +259,14 @@ fn draw_title(canvas: &mut Canvas, outcome: &Outcome) {
     canvas.text(area.x + GAP, area.y + 8, &FONT_10X20, AMBER, RESEARCH_USE);
 }
 
-fn draw_legend(canvas: &mut Canvas, y: u32) {
+fn draw_legend(canvas: &mut Canvas, y: u32, report: &Report) {
     const SWATCH: u32 = 16;
     let mut x = 2 * GAP;
-    for class in [Class::Hematoma, Class::Skull, Class::Parenchyma, Class::Background] {
+    // Only multi-label models tell the fluid spaces apart.
+    let found = |class: Class| report.slices.iter().any(|slice| slice.counts[class.index()] > 0);
+    let fluid = [Class::Ventricle, Class::Csf].into_iter().filter(|&class| found(class));
+    let usual = [Class::Hematoma, Class::Skull, Class::Parenchyma, Class::Background];
+    for class in usual.into_iter().chain(fluid) {
         let swatch = Area { x, y: y + 2, columns: SWATCH, rows: SWATCH };
         canvas.fill(swatch, class.colour());
         x += SWATCH + GAP;

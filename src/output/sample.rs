@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::label::Class;
 use crate::study::{Outcome, Refusal, RefusalCode, Report, Rules, SliceReport, Timings, Trace, Warning};
 
 /// A report whose slices hold the given numbers of hematoma patches.
@@ -14,7 +15,7 @@ pub fn alert(hematoma: &[u32]) -> Report {
             file: format!("series/IM{:04}.dcm", index + 1),
             z_mm: f64::from(index) * 5.0 - 12.5,
             score: (hematoma as f32 / 40.0).min(0.99),
-            counts: [512, 512u32.saturating_sub(hematoma), hematoma, 0],
+            counts: [512, 512u32.saturating_sub(hematoma), hematoma, 0, 0, 0],
         })
         .collect::<Vec<_>>();
     let hematoma_patches = hematoma.iter().sum();
@@ -26,6 +27,8 @@ pub fn alert(hematoma: &[u32]) -> Report {
         rules: Rules { bag: true, threshold: true },
         hematoma_patches,
         hematoma_volume_ml: Some(f64::from(hematoma_patches) * 0.3200001),
+        classes: vec![Class::Background, Class::Parenchyma, Class::Hematoma, Class::Skull],
+        bag_labels: Vec::new(),
         slices,
         warnings: vec![Warning { code: "gantry_tilt", detail: "18.5 degrees".to_owned() }],
         timings: Timings { read_ms: 3.125_4, prepare_ms: 2.0, infer_ms: 160.2, total_ms: 166.0 },
@@ -39,6 +42,7 @@ pub fn alert(hematoma: &[u32]) -> Report {
             preprocessing: vec!["denoise".to_owned(), "center".to_owned()],
             rule: "threshold".to_owned(),
             thresholds: BTreeMap::from([("slice".to_owned(), 0.5), ("study".to_owned(), 0.6)]),
+            notice: None,
         },
     }
 }

@@ -115,6 +115,13 @@ impl Page {
                 says(report.rules.threshold)
             ));
         }
+        // The strongest first; where they came from stands at the end of the page.
+        let mut markers = report.bag_labels.clone();
+        markers.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (place, (label, evidence)) in markers.into_iter().enumerate() {
+            let heading = if place == 0 { "markers" } else { "" };
+            self.line(&format!("  {heading:<9} {label:<17} {evidence:.2} (not calibrated)"));
+        }
         if !report.study_uid.is_empty() {
             self.line(&format!("  study     {}", printable(&report.study_uid)));
         }
@@ -210,6 +217,10 @@ impl Page {
         self.line("");
         for line in wrapped(&line, WIDTH) {
             let line = self.inked(Ink::Faint, &line);
+            self.line(&line);
+        }
+        for line in wrapped(report.trace.notice.unwrap_or_default(), WIDTH) {
+            let line = self.inked(Ink::Attention, &line);
             self.line(&line);
         }
         let line = self.inked(Ink::Bold, RESEARCH_USE);

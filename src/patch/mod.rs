@@ -193,6 +193,18 @@ pub fn cut(
     }
 }
 
+/// Whether the place at `row`, `column` of the grid belongs to a slice's bag (P15): one or more of the patch's own
+/// pixels, at scale 1 and on the slice itself, are brighter than 0.
+///
+/// What lies around the place does not count, so that air beside the head is in no bag. Prepared slices are 0 where
+/// nothing of the head is; beyond the slice's edge is 0, too.
+///
+/// # Panics
+/// When the place lies outside of the slice: a mistake of ours.
+pub fn in_bag(slice: &Pyramid, size: PatchSize, row: usize, column: usize) -> bool {
+    slice.shows(size, row, column)
+}
+
 /// The patches of one slice, each different one once.
 ///
 /// Air is about half of a slice, and a network gives equal patches equal scores, so only the
@@ -202,13 +214,21 @@ pub struct Patches {
     grid: Grid,
     unique: Vec<u8>,
     places: Vec<u32>,
+    in_bag: Vec<bool>,
     known: HashMap<u64, u32>,
 }
 
 impl Patches {
     /// No patches yet, for a grid and the views of a model.
     pub fn new(grid: Grid, views: &[View]) -> Self {
-        Self { views: views.to_vec(), grid, unique: Vec::new(), places: Vec::new(), known: HashMap::new() }
+        Self {
+            views: views.to_vec(),
+            grid,
+            unique: Vec::new(),
+            places: Vec::new(),
+            in_bag: Vec::new(),
+            known: HashMap::new(),
+        }
     }
 
     /// Cuts all patches of a slice.
@@ -221,6 +241,7 @@ impl Patches {
         let length = self.length();
         self.unique.clear();
         self.places.clear();
+        self.in_bag.clear();
         self.known.clear();
         for row in 0..rows {
             for column in 0..columns {
@@ -236,6 +257,7 @@ impl Patches {
                     self.unique.truncate(start);
                 }
                 self.places.push(if equal { found } else { next });
+                self.in_bag.push(in_bag(around.this, size, row, column));
             }
         }
     }
@@ -261,6 +283,11 @@ impl Patches {
     /// For each place of the grid, row by row, the index of its patch among the unique ones.
     pub fn places(&self) -> &[u32] {
         &self.places
+    }
+
+    /// For each place of the grid, row by row, whether it belongs to the slice's bag, see [`in_bag`].
+    pub fn in_bag(&self) -> &[bool] {
+        &self.in_bag
     }
 }
 
@@ -343,7 +370,7 @@ mod tests {
 
         #[test]
         fn every_place_gets_its_own_patch_and_none_is_kept_twice(a in slices(), size in sizes()) {
-            let b = a.mapv(|level| level / 2);
+            let (b, plane) = (a.mapv(|level| level / 2), a.clone());
             let (a, b) = (Pyramid::of(&a), Pyramid::of(&b));
             let views = [(1, 0), (2, -1), (4, 1)].map(|(scale, offset)| View::new(scale, offset).unwrap());
             let grid = Grid::over(a.rows(), a.columns(), size);
@@ -356,6 +383,11 @@ mod tests {
                 let mut expected = vec![0; length];
                 cut(&views, around, size, place / grid.columns, place % grid.columns, &mut expected);
                 prop_assert_eq!(&patches.unique()[index as usize * length..][..length], &expected[..]);
+            }
+            for (place, &in_bag) in patches.in_bag().iter().enumerate() {
+                // The patch's own pixels, which no view of these shows.
+                let own = reference_view(&plane, 1, size.pixels(), place / grid.columns, place % grid.columns);
+                prop_assert_eq!(in_bag, own.iter().any(|&level| level > 0));
             }
             let mut all: Vec<&[u8]> = patches.unique().chunks_exact(length).collect();
             let count = all.len();

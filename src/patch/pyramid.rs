@@ -92,6 +92,15 @@ impl Pyramid {
         self.columns
     }
 
+    /// Whether any pixel of the slice under the patch at `row`, `column` of the grid is brighter than 0.
+    pub(super) fn shows(&self, size: PatchSize, row: usize, column: usize) -> bool {
+        let size = size.pixels();
+        let level = &self.levels[0];
+        let (top, left) = (MARGIN + row * size, MARGIN + column * size);
+        let mut rows = level.levels[top * level.stride..].chunks(level.stride).take(size);
+        rows.any(|row| row[left..left + size].iter().any(|&gray| gray > 0))
+    }
+
     /// Cuts one view of the patch at `row`, `column` of the grid.
     ///
     /// # Shape

@@ -28,11 +28,23 @@ pub(super) fn tentorium_mm(p: [f64; 3]) -> f64 {
     2.0 - 0.44 * p[0].abs() - 0.40 * back
 }
 
-/// Density of intracranial tissue in HU.
+/// What lies at a place inside of the skull.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tissue {
+    pub density_hu: f64,
+    /// Share of brain: what is left is fluid, dura or calcified.
+    pub brain: f64,
+    /// Share of ventricle.
+    pub ventricle: f64,
+    /// Share of the fluid around the brain: sulci, fissures, cisterns, the film under the skull.
+    pub csf: f64,
+}
+
+/// Density and kinds of intracranial tissue.
 ///
 /// `p` is the place before any mass pushed it, `depth_mm` the distance to the skull's inner table,
 /// `vault_mm` the same without the skull base.
-pub(super) fn density(person: &Person, p: [f64; 3], depth_mm: f64, vault_mm: f64) -> f64 {
+pub(super) fn tissue(person: &Person, p: [f64; 3], depth_mm: f64, vault_mm: f64) -> Tissue {
     let [x, y, z] = p;
     let m = [x.abs(), y, z];
     let texture = person.texture(p);
@@ -51,7 +63,8 @@ pub(super) fn density(person: &Person, p: [f64; 3], depth_mm: f64, vault_mm: f64
     let share = ramp(stem, 1.5);
     hu = lerp(hu, person.white_hu + 1.5 + fine, share);
     fluid *= 1.0 - share;
-    fluid = fluid.max(ventricles(person, p, stem));
+    let ventricle = ventricles(person, p, stem);
+    fluid = fluid.max(ventricle);
     fluid = fluid.max(cisterns(person, m, stem, texture, depth_mm));
     fluid = fluid.max(fissures(person, p, depth_mm, texture));
     // A film of fluid under the skull, thicker over the frontal lobes of the old.
@@ -61,13 +74,21 @@ pub(super) fn density(person: &Person, p: [f64; 3], depth_mm: f64, vault_mm: f64
 
     let dura = folds_of_dura(m, tent, behind, vault_mm);
     hu = lerp(hu, DURA_HU, dura);
+    let mut left = 1.0 - dura;
     for spot in &person.calcifications {
         let inside = ellipsoid(p, spot.center, spot.radii);
         if inside > -1.0 {
-            hu = lerp(hu, spot.density_hu, ramp(inside, 1.0));
+            let share = ramp(inside, 1.0);
+            hu = lerp(hu, spot.density_hu, share);
+            left *= 1.0 - share;
         }
     }
-    hu
+    Tissue {
+        density_hu: hu,
+        brain: left * (1.0 - fluid),
+        ventricle: left * ventricle,
+        csf: left * (fluid - ventricle),
+    }
 }
 
 /// Density of the hemispheres, and the share of fluid in their sulci.

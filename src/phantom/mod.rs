@@ -129,7 +129,7 @@ mod tests {
                 let inside = |row: usize, column: usize| {
                     slices[at - 1..=at + 1].iter().all(|slice| {
                         let around = ndarray::s![row - 2..=row + 2, column - 2..=column + 2];
-                        slice.truth.slice(around).iter().all(|&class| class == 1)
+                        slice.truth.slice(around).iter().all(|class| [1, 4, 5].contains(class))
                     })
                 };
                 let mut dense = 0;
@@ -141,6 +141,36 @@ mod tests {
                 }
                 assert!(dense < 20, "seed {seed}, slice {at}: {dense} pixels");
             }
+        }
+    }
+
+    /// Where nothing mixes with it, fluid is darker than brain; the ventricles lie inside of the brain, the fluid
+    /// around it lies nearer to the skull; and every head has both.
+    #[test]
+    fn ventricles_and_the_fluid_around_the_brain_are_told_apart() {
+        for seed in 1..=3 {
+            let spec = Spec { seed, rows_columns: 128, pixel_mm: 1.8, noise_hu: 0.0, ..Spec::default() };
+            let mut levels: [Vec<i16>; 6] = Default::default();
+            let mut off_middle: [Vec<f64>; 6] = Default::default();
+            for slice in series(&spec) {
+                for ((row, column), &class) in slice.truth.indexed_iter() {
+                    if slice.purity[[row, column]] > 216 {
+                        levels[usize::from(class)].push(slice.hu[[row, column]]);
+                        let (y, x) = (row as f64 - 63.5, column as f64 - 63.5);
+                        off_middle[usize::from(class)].push((y * y + x * x).sqrt() * spec.pixel_mm);
+                    }
+                }
+            }
+            let median = |class: usize| {
+                let mut levels = levels[class].clone();
+                levels.sort_unstable();
+                levels[levels.len() / 2]
+            };
+            let mean = |class: usize| off_middle[class].iter().sum::<f64>() / off_middle[class].len() as f64;
+            assert!((3..=14).contains(&median(4)) && (3..=18).contains(&median(5)), "seed {seed}");
+            assert!((25..=42).contains(&median(1)), "seed {seed}: {}", median(1));
+            assert!(mean(4) + 12.0 < mean(5), "seed {seed}: {} {}", mean(4), mean(5));
+            assert!(levels[4].len() > 400 && levels[5].len() > 400, "seed {seed}");
         }
     }
 

@@ -9,6 +9,7 @@ use super::person::Person;
 use super::shape::{ramp, smooth};
 use super::skull::{self, AIR_HU, EDGE_MM};
 use super::{Spec, SpecError, brain};
+use crate::label::Class;
 
 /// The range of stored values: 12 bits, offset by 1024.
 pub(super) const LOWEST_HU: f32 = -1024.0;
@@ -33,9 +34,12 @@ pub struct Phantom {
 pub struct RenderedSlice {
     /// Hounsfield units, -1024 outside of the circular field of view.
     pub hu: Array2<i16>,
-    /// Per pixel the class that fills most of it, coded as in P7: 0 background, 1 parenchyma with its fluid spaces,
-    /// 2 hematoma, 3 skull.
+    /// Per pixel the class that fills most of it, coded as [`crate::label::Class`]: 0 background and all soft tissue
+    /// outside of the skull, 1 parenchyma (dura and calcified spots go with it), 2 hematoma, 3 skull,
+    /// 4 ventricle, 5 the fluid between brain and skull.
     pub truth: Array2<u8>,
+    /// Share of the pixel that its class fills, in 1/255; dura and calcified spots do not add to it.
+    pub purity: Array2<u8>,
     /// Volume of blood in this slice, partly filled pixels counted by their share.
     pub hematoma_ml: f64,
 }
@@ -47,6 +51,9 @@ struct Voxel {
     blood: f64,
     bone: f64,
     cavity: f64,
+    brain: f64,
+    ventricle: f64,
+    csf: f64,
 }
 
 impl Phantom {
@@ -115,6 +122,7 @@ impl Phantom {
         let mut density = Array2::<f32>::zeros((side, side));
         let mut bone = Array2::<f32>::zeros((side, side));
         let mut truth = Array2::<u8>::zeros((side, side));
+        let mut purity = Array2::<u8>::zeros((side, side));
         let mut blood = 0.0;
         for row in 0..side {
             let v = row as f64 * pixel - half;
@@ -123,7 +131,9 @@ impl Phantom {
                 let voxel = self.voxel(u, v, middle);
                 density[[row, column]] = voxel.density_hu as f32;
                 bone[[row, column]] = voxel.bone as f32;
-                truth[[row, column]] = class_of(voxel);
+                let (class, share) = class_of(voxel);
+                truth[[row, column]] = class as u8;
+                purity[[row, column]] = (share * 255.0).clamp(0.0, 255.0) as u8;
                 blood += voxel.blood;
             }
         }
@@ -143,7 +153,7 @@ impl Phantom {
             libm::rintf(hu.clamp(LOWEST_HU + 1.0, HIGHEST_HU)) as i16
         });
         let pixel_ml = pixel * pixel * self.spec.spacing_mm / 1000.0;
-        RenderedSlice { hu, truth, hematoma_ml: blood * pixel_ml }
+        RenderedSlice { hu, truth, purity, hematoma_ml: blood * pixel_ml }
     }
 
     /// Averages the sub-slices of one pixel at picture coordinates `u`, `v`.
@@ -168,12 +178,18 @@ impl Phantom {
             sum.blood += one.blood;
             sum.bone += one.bone;
             sum.cavity += one.cavity;
+            sum.brain += one.brain;
+            sum.ventricle += one.ventricle;
+            sum.csf += one.csf;
         }
         Voxel {
             density_hu: sum.density_hu / count,
             blood: sum.blood / count,
             bone: sum.bone / count,
             cavity: sum.cavity / count,
+            brain: sum.brain / count,
+            ventricle: sum.ventricle / count,
+            csf: sum.csf / count,
         }
     }
 
@@ -198,18 +214,24 @@ impl Phantom {
             let before =
                 self.bleed.as_ref().map_or(p, |bleed| self.person.regular(bleed.before_push(real, depth)));
             let before = self.person.bent(before);
-            let mut hu = brain::density(&self.person, before, depth, vault);
+            let tissue = brain::tissue(&self.person, before, depth, vault);
+            let mut hu = tissue.density_hu;
             // What is left of beam hardening after the scanner's correction: a brighter margin.
             hu += 4.5 * (1.0 - smooth(0.0, 16.0, place.vault_mm));
+            let mut left = cavity;
             if let Some(bleed) = &self.bleed
                 && let Some(stain) = bleed.stain(real, place.cavity_mm, y)
             {
                 hu = lerp(hu, hu.min(bleed.edema_hu()), stain.edema);
                 hu = lerp(hu, stain.blood_hu, stain.blood);
                 voxel.blood = stain.blood * cavity;
+                left -= voxel.blood;
             }
             voxel.density_hu = lerp(voxel.density_hu, hu, cavity);
             voxel.cavity = cavity;
+            voxel.brain = tissue.brain * left;
+            voxel.ventricle = tissue.ventricle * left;
+            voxel.csf = tissue.csf * left;
         }
         voxel
     }
@@ -247,15 +269,22 @@ impl Phantom {
     }
 }
 
-fn class_of(voxel: Voxel) -> u8 {
-    if voxel.blood >= 0.5 {
-        2
-    } else if voxel.bone >= 0.5 {
-        3
-    } else if voxel.cavity >= 0.5 {
-        1
+/// The class of a pixel and the share that it fills.
+fn class_of(voxel: Voxel) -> (Class, f64) {
+    let Voxel { blood, bone, cavity, brain, ventricle, csf, .. } = voxel;
+    let solid = cavity - blood - ventricle - csf;
+    if blood >= 0.5 {
+        (Class::Hematoma, blood)
+    } else if bone >= 0.5 {
+        (Class::Skull, bone)
+    } else if cavity < 0.5 {
+        (Class::Background, 1.0 - bone - cavity)
+    } else if solid >= ventricle.max(csf) {
+        (Class::Parenchyma, brain)
+    } else if ventricle >= csf {
+        (Class::Ventricle, ventricle)
     } else {
-        0
+        (Class::Csf, csf)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a phantom is asked to be: a head, a scan of it, perhaps a hematoma; and what it cannot be.
 
+use serde::{Deserialize, Serialize};
+
 /// What to render: a head, a scan of it, and perhaps a hematoma.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
@@ -120,7 +122,8 @@ impl Side {
 ///
 /// # Source
 /// Boulouis et al. 2016 by way of the paper (P16).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Marker {
     /// A dark island inside, without connection to the outside.
     Hypodensity,

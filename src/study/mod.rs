@@ -3,6 +3,7 @@
 //! Reading is `stream`'s work, telling anybody `output`'s. Of the slices only three are held at a time, of the
 //! patches only their probabilities.
 
+mod bags;
 mod report;
 mod ring;
 mod tissue;
@@ -49,8 +50,8 @@ pub struct JudgedSlice<'a> {
     pub index: usize,
     /// The prepared gray levels.
     pub gray: ArrayView2<'a, u8>,
-    /// The class of each place of the grid, row by row.
-    pub classes: &'a [Class],
+    /// The class of each place of the grid, row by row; `None` where the model has none for it.
+    pub classes: &'a [Option<Class>],
 }
 
 /// A model made ready to judge studies, one after the other.
@@ -133,6 +134,8 @@ impl Triage {
             rules: Rules::default(),
             hematoma_patches: 0,
             hematoma_volume_ml: None,
+            classes: self.model.labels().to_vec(),
+            bag_labels: Vec::new(),
             slices: Vec::new(),
             warnings: Vec::new(),
             timings: Timings::default(),
@@ -147,6 +150,7 @@ impl Triage {
         observer: &mut dyn Observer,
     ) -> Result<(), Refusal> {
         report.warnings.extend(self.spacing_warnings(series));
+        report.warnings.extend(report.trace.notice.map(|notice| Warning::new("drawn_markers", notice)));
         let (rows, columns) = (series.rows as usize, series.columns as usize);
         let manifest = self.model.manifest();
         let grid = Grid::over(rows, columns, manifest.patch.size);
@@ -230,11 +234,12 @@ impl Triage {
         let started = Instant::now();
         self.engine
             .run(&bench.patches, &mut bench.logits)
+            .and_then(|()| engine::check_finite(&bench.logits))
             .map_err(|e| Refusal { code: RefusalCode::Internal, detail: e.to_string() })?;
         let counts = bench.evidence.add(
             &self.model,
             &bench.logits,
-            bench.patches.places(),
+            &bench.patches,
             slice.entry.slab_mm,
             &mut bench.classes,
         );
@@ -283,6 +288,7 @@ impl Triage {
             preprocessing,
             rule: manifest.decision.rule.name().to_owned(),
             thresholds: verdict::thresholds(manifest),
+            notice: self.model.bag_labels().and_then(bags::notice),
         }
     }
 }
@@ -309,7 +315,7 @@ fn first_file(series: &Series) -> String {
 struct Bench {
     patches: Patches,
     logits: Array2<f32>,
-    classes: Vec<Class>,
+    classes: Vec<Option<Class>>,
     evidence: Evidence,
     tissue: Tissue,
 }

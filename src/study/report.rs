@@ -1,7 +1,7 @@
 //! What is said of a study: the report, its outcome, and everything needed to retrace it.
 
 use crate::dicom::DicomError;
-use crate::label::Class;
+use crate::label::{BagLabel, Class};
 use crate::mapped::MappedError;
 use crate::series::{FruitlessReason, NoSeries, SourceError};
 use crate::stream::StreamError;
@@ -30,6 +30,11 @@ pub struct Report {
     /// Millilitres; `None` where the headers give no pixel spacing. An estimate to a patch's grain: a patch counts
     /// whole or not at all.
     pub hematoma_volume_ml: Option<f64>,
+    /// The classes that the model can call a patch: only their counts mean anything.
+    pub classes: Vec<Class>,
+    /// Of a model with marker labels: the strongest evidence of each marker in any slice, 0 to 1, not calibrated.
+    /// See [`BagLabel::MARKERS_ARE_DRAWN`].
+    pub bag_labels: Vec<(BagLabel, f32)>,
     /// One entry a slice, foot to head.
     pub slices: Vec<SliceReport>,
     /// What a reader of the result should know.
@@ -243,4 +248,6 @@ pub struct Trace {
     pub rule: String,
     /// Every number that the verdict depends on, by name.
     pub thresholds: BTreeMap<String, f64>,
+    /// What stands beside every result of such a model, on every page and picture.
+    pub notice: Option<&'static str>,
 }

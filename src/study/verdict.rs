@@ -1,15 +1,17 @@
 //! From logits to a verdict: classes and counts of each slice as it comes, evidence over all of them at the end.
 
+use super::bags::Bags;
 use super::{Outcome, Report, Rules};
-use crate::evidence::{pool, strongest};
+use crate::evidence::{pool, sigmoid, strongest};
 use crate::label::Class;
-use crate::model::{Manifest, Model, Rule};
-use crate::patch::Grid;
+use crate::model::{Manifest, Model, Outputs, Rule};
+use crate::patch::{Grid, Patches};
 use crate::series::Series;
 use ndarray::{Array2, Array3, Axis};
 use std::collections::BTreeMap;
 
-/// The hematoma probability of every patch of a series: 4 KiB a slice at 32x32 patches.
+/// The hematoma probability of every patch of a series: 4 KiB a slice at 32x32 patches. Of a model of bags, that of
+/// every bag: one a slice.
 pub(super) struct Evidence {
     grid: Grid,
     hematoma: usize,
@@ -17,20 +19,23 @@ pub(super) struct Evidence {
     /// Patches called hematoma, each times the slab that its slice stands for: the volume but for a patch's area.
     hematoma_patch_mm: f64,
     /// Probability and class of each unique patch of the slice at hand.
-    unique: Vec<(f32, Class)>,
+    unique: Vec<(f32, Option<Class>)>,
+    /// The bags' other labels, if the model is one of bags.
+    bags: Option<Bags>,
 }
 
 impl Evidence {
     pub fn new(model: &Model, grid: Grid) -> Self {
         // The manifest was refused if it had no such label.
         let hematoma = model.labels().iter().position(|&label| label == Class::Hematoma).unwrap_or(0);
-        Self { grid, hematoma, probabilities: Vec::new(), hematoma_patch_mm: 0.0, unique: Vec::new() }
+        let bags = model.bag_labels().map(Bags::new);
+        Self { grid, hematoma, probabilities: Vec::new(), hematoma_patch_mm: 0.0, unique: Vec::new(), bags }
     }
 
     /// Takes in a slice: classes for each place of the grid, and how many of each there are.
     ///
     /// # Shape
-    /// `logits` is `[unique patches, labels]`; `places` names one of them for each place.
+    /// `logits` is `[unique patches, outputs]`.
     ///
     /// # Units
     /// `slab_mm`: how much of the patient the slice stands for.
@@ -38,29 +43,48 @@ impl Evidence {
         &mut self,
         model: &Model,
         logits: &Array2<f32>,
-        places: &[u32],
+        patches: &Patches,
         slab_mm: f64,
-        classes: &mut Vec<Class>,
+        classes: &mut Vec<Option<Class>>,
     ) -> [u32; Class::COUNT] {
-        let from = model.manifest().evidence.patch_probability;
+        let Manifest { evidence, network, .. } = model.manifest();
+        let from = evidence.patch_probability;
         self.unique.clear();
-        for logits in logits.outer_iter() {
-            let logits = logits.to_slice().expect("rows of a standard layout");
-            let probability = softmax(logits, self.hematoma);
-            let class = if probability >= from {
-                Class::Hematoma
-            } else {
-                model.labels()[largest_but(logits, self.hematoma)]
-            };
-            self.unique.push((probability, class));
+        match &mut self.bags {
+            Some(bags) => {
+                let hematoma = bags.read(logits.view(), patches, from, &mut self.unique);
+                self.probabilities.push(hematoma);
+            }
+            None => {
+                for logits in logits.outer_iter() {
+                    let logits = logits.to_slice().expect("rows of a standard layout");
+                    let probability = match network.outputs {
+                        Outputs::Sigmoid => sigmoid(logits[self.hematoma] / evidence.temperature),
+                        _ => softmax(logits, self.hematoma, evidence.temperature),
+                    };
+                    let class = if probability >= from {
+                        Class::Hematoma
+                    } else {
+                        model.labels()[largest_but(logits, self.hematoma)]
+                    };
+                    self.unique.push((probability, Some(class)));
+                }
+            }
         }
         let mut counts = [0; Class::COUNT];
         classes.clear();
-        for &place in places {
+        for (&place, &in_bag) in patches.places().iter().zip(patches.in_bag()) {
             let (probability, class) = self.unique[place as usize];
-            self.probabilities.push(probability);
+            let class = if self.bags.is_none() {
+                self.probabilities.push(probability);
+                class
+            } else {
+                class.filter(|_| in_bag)
+            };
             classes.push(class);
-            counts[class.index()] += 1;
+            if let Some(class) = class {
+                counts[class.index()] += 1;
+            }
         }
         self.hematoma_patch_mm += f64::from(counts[Class::Hematoma.index()]) * slab_mm;
         counts
@@ -69,8 +93,11 @@ impl Evidence {
     /// Scores of all slices, volume, probability and outcome, into a report whose slices have their counts.
     pub fn conclude(self, model: &Model, series: &Series, report: &mut Report) {
         let Manifest { evidence, decision, .. } = model.manifest();
-        let shape = (report.slices.len(), self.grid.rows, self.grid.columns);
+        // Of bags there is one a slice.
+        let (rows, columns) = if self.bags.is_some() { (1, 1) } else { (self.grid.rows, self.grid.columns) };
+        let shape = (report.slices.len(), rows, columns);
         let probabilities = Array3::from_shape_vec(shape, self.probabilities).expect("one grid a slice");
+        report.bag_labels = self.bags.map(|bags| bags.markers(&evidence.pooling)).unwrap_or_default();
         let pooled = pool(&evidence.pooling, probabilities.view());
         let mut most = 0.0f32;
         for (slice, pooled) in report.slices.iter_mut().zip(pooled.axis_iter(Axis(0))) {
@@ -101,6 +128,7 @@ pub(super) fn thresholds(manifest: &Manifest) -> BTreeMap<String, f64> {
     // Shortest decimal form: 0.8 and not 0.800000011920929.
     let plain = |value: f32| value.to_string().parse().unwrap_or(f64::from(value));
     [
+        ("temperature", evidence.temperature),
         ("patch_probability", evidence.patch_probability),
         ("sigma_slices", evidence.pooling.sigma_slices),
         ("sigma_patches", evidence.pooling.sigma_patches),
@@ -117,8 +145,8 @@ pub(super) fn thresholds(manifest: &Manifest) -> BTreeMap<String, f64> {
 }
 
 /// The softmax probability of one output.
-fn softmax(logits: &[f32], index: usize) -> f32 {
-    let sum: f32 = logits.iter().map(|&logit| libm::expf(logit - logits[index])).sum();
+fn softmax(logits: &[f32], index: usize, temperature: f32) -> f32 {
+    let sum: f32 = logits.iter().map(|&logit| libm::expf((logit - logits[index]) / temperature)).sum();
     1.0 / sum
 }
 
@@ -139,11 +167,19 @@ mod tests {
 
     #[test]
     fn softmax_is_a_probability_even_of_large_logits() {
-        assert!((softmax(&[0.0, 0.0], 0) - 0.5).abs() < 1e-6);
-        assert_eq!(softmax(&[0.0, 500.0], 0), 0.0);
-        assert_eq!(softmax(&[0.0, 500.0], 1), 1.0);
-        let total: f32 = (0..4).map(|i| softmax(&[1.0, -2.0, 0.3, 4.0], i)).sum();
+        assert!((softmax(&[0.0, 0.0], 0, 1.0) - 0.5).abs() < 1e-6);
+        assert_eq!(softmax(&[0.0, 500.0], 0, 1.0), 0.0);
+        assert_eq!(softmax(&[0.0, 500.0], 1, 1.0), 1.0);
+        let total: f32 = (0..4).map(|i| softmax(&[1.0, -2.0, 0.3, 4.0], i, 1.7)).sum();
         assert!((total - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn two_outputs_are_as_sure_as_their_difference_is_large() {
+        for (difference, temperature) in [(0.0, 1.0), (3.0, 1.0), (-2.5, 4.0)] {
+            let both = softmax(&[difference, 0.0], 0, temperature);
+            assert!((both - sigmoid(difference / temperature)).abs() < 1e-6);
+        }
     }
 
     #[test]

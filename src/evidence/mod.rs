@@ -3,6 +3,10 @@
 //! A single suspicious patch is weak evidence (a bone edge, partial volume); neighbours that agree, on
 //! this slice and the next, are strong. Numbers come from the manifest, which trainer and engine share.
 
+mod attention;
+
+pub use attention::{Bag, sigmoid, times};
+
 use ndarray::{Array3, ArrayView2, ArrayView3, Axis, Zip};
 use serde::{Deserialize, Serialize};
 
