@@ -4,10 +4,10 @@
 //! in a thread of its own, one round ahead of the optimizer.
 
 use crate::augment::Variation;
-use crate::label_rule::{Fill, PatchLabel, patch_label};
 use crate::random::Random;
-use crate::recipe::Recipe;
+use crate::recipe::{Dealt, Recipe};
 use crate::shard::{Shard, ShardError};
+use crate::shares::{Fill, PatchLabel, Shares, Target};
 use crate::split::{Side, Split};
 use hemapatch::label::Class;
 use hemapatch::patch::{self, Neighbourhood, Pyramid};
@@ -18,21 +18,26 @@ use std::ops::Range;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::JoinHandle;
 
-/// Kinds of patches in a bag: the four certain classes, then weak negatives.
-pub const KINDS: usize = Class::COUNT + 1;
+/// Kinds of patches in a bag: the certain classes, then weak negatives, then unlabelled ones.
+pub const KINDS: usize = Class::COUNT + 2;
 
 /// Index of the weak negatives among the kinds.
 pub const WEAK: usize = Class::COUNT;
 
+/// Index of the unlabelled patches among the kinds.
+pub const UNLABELLED: usize = Class::COUNT + 1;
+
 /// At most this many patches of a kind are kept of a slice: neighbours in plain tissue repeat
 /// each other. All hematoma is kept.
-const MOST_OF_A_SLICE: [usize; KINDS] = [4, 24, usize::MAX, 12, 96];
+const MOST_OF_A_SLICE: [usize; KINDS] = [4, 24, usize::MAX, 12, 12, 12, 96, 48];
 
 /// Patches by kind, as gray levels one after the other.
 #[derive(Clone, Debug, Default)]
 pub struct Bag {
     /// `[patches, views, size, size]` of each kind.
     pub gray: [Vec<u8>; KINDS],
+    /// What is known of each class in each patch, by index.
+    pub targets: [Vec<[Target; Class::COUNT]>; KINDS],
     /// Bytes of a patch.
     pub patch_bytes: usize,
 }
@@ -57,6 +62,8 @@ impl Bag {
                 let kept: Vec<u8> =
                     (0..most).flat_map(|index| self.patch(kind, index * count / most).to_vec()).collect();
                 self.gray[kind] = kept;
+                self.targets[kind] =
+                    (0..most).map(|index| self.targets[kind][index * count / most]).collect();
             }
         }
     }
@@ -72,9 +79,18 @@ impl Bag {
 pub struct Cutter {
     shard: Shard,
     recipe: Recipe,
-    /// Places of each patient's slices in the shard.
-    patients: Vec<Range<usize>>,
+    side: Side,
+    patients: Vec<Patient>,
     random: Random,
+}
+
+/// One patient of a cutter.
+#[derive(Clone)]
+struct Patient {
+    /// Places of the slices in the shard.
+    slices: Range<usize>,
+    /// Whether labels may be learned from; else all patches are unlabelled (P18).
+    labelled: bool,
 }
 
 impl Cutter {
@@ -87,14 +103,24 @@ impl Cutter {
             // Slices of one patch: there is nothing around it that could be turned into it.
             (recipe.augmentation.rotation_deg, recipe.augmentation.size_percent) = (0.0, 0.0);
         }
-        let patients = index
+        let of_side = |patient: &str| match recipe.split.by {
+            Dealt::Patient => split.side_of(patient) == Some(side),
+            // Test patients stay unseen, whatever is dealt out.
+            Dealt::Patch => matches!(split.side_of(patient), Some(Side::Training | Side::Validation)),
+        };
+        let mut patients: Vec<Patient> = index
             .patients()
             .into_iter()
-            .filter(|(patient, _)| split.side_of(patient) == Some(side))
-            .map(|(_, slices)| slices)
+            .filter(|(patient, _)| of_side(patient))
+            .map(|(_, slices)| Patient { slices, labelled: true })
             .collect();
         let random = Random::new(recipe.seed).fork(0xc0);
-        Cutter { shard, recipe, patients, random }
+        if let (Some(semi), Side::Training) = (&recipe.semi, side) {
+            let mut order: Vec<usize> = (0..patients.len()).collect();
+            random.fork(1).shuffle(&mut order);
+            order.iter().skip(semi.labelled_patients).for_each(|&at| patients[at].labelled = false);
+        }
+        Cutter { shard, recipe, side, patients, random }
     }
 
     /// The augmented bag of round `round`; any round can be cut without those before it.
@@ -105,12 +131,14 @@ impl Cutter {
         let mut bag = Bag::empty(&self.recipe);
         let random = self.random.fork(round as u64);
         let pixels = self.recipe.patch_size.pixels();
-        let shift = if self.shard.index().rows > pixels { pixels } else { 1 };
-        for (at, slices) in self.patients.clone().into_iter().enumerate() {
+        let shift =
+            if self.recipe.augmentation.shift && self.shard.index().rows > pixels { pixels } else { 1 };
+        for (at, patient) in self.patients.clone().into_iter().enumerate() {
             let mut random = random.fork(at as u64);
-            for repeat in 0..self.recipe.training.boxed_repeats {
+            let repeats = if patient.labelled { self.recipe.training.boxed_repeats } else { 1 };
+            for repeat in 0..repeats {
                 let variation = Variation::draw(&self.recipe.augmentation, shift, &mut random);
-                self.cut_patient(slices.clone(), &variation, repeat > 0, &mut random, &mut bag)?;
+                self.cut_patient(&patient, &variation, repeat > 0, &mut random, &mut bag)?;
             }
         }
         Ok(bag)
@@ -123,8 +151,8 @@ impl Cutter {
     pub fn cut_plain(&mut self) -> Result<Bag, ShardError> {
         let mut bag = Bag::empty(&self.recipe);
         let mut random = self.random.fork(u64::MAX);
-        for slices in self.patients.clone() {
-            self.cut_patient(slices, &Variation::none(), false, &mut random, &mut bag)?;
+        for patient in self.patients.clone() {
+            self.cut_patient(&patient, &Variation::none(), false, &mut random, &mut bag)?;
         }
         Ok(bag)
     }
@@ -132,12 +160,13 @@ impl Cutter {
     /// Cuts one patient's slices, all changed the same way; `only_hematoma` from boxed slices.
     fn cut_patient(
         &mut self,
-        slices: Range<usize>,
+        patient: &Patient,
         variation: &Variation,
         only_hematoma: bool,
         random: &mut Random,
         bag: &mut Bag,
     ) -> Result<(), ShardError> {
+        let slices = patient.slices.clone();
         let reach = usize::from(self.recipe.views.iter().any(|view| view.slice_offset() != 0));
         let wanted: Vec<usize> = slices
             .clone()
@@ -160,7 +189,8 @@ impl Cutter {
             let Some((this, classes)) = kept.get(&slice) else { continue };
             let around =
                 Neighbourhood { before: beside(slice.checked_sub(1)), this, after: beside(Some(slice + 1)) };
-            self.cut_slice(slice, around, classes, only_hematoma, random, bag);
+            let wanted = Wanted { labelled: patient.labelled, only_hematoma };
+            self.cut_slice(slice, around, classes, wanted, random, bag);
         }
         Ok(())
     }
@@ -170,27 +200,41 @@ impl Cutter {
         slice: usize,
         around: Neighbourhood<'_>,
         classes: &Array2<u8>,
-        only_hematoma: bool,
+        wanted: Wanted,
         random: &mut Random,
         bag: &mut Bag,
     ) {
         let (recipe, size) = (&self.recipe, self.recipe.patch_size);
+        let known = recipe.method.classes();
+        let of_slice = self.random.fork(0xde).fork(slice as u64);
         let entry = &self.shard.index().slices[slice];
         let far_from_boxes = recipe.labels.weak_negatives
             && entry.box_distance.is_none_or(|distance| distance >= recipe.labels.box_distance);
-        let mut places: [Vec<(usize, usize)>; KINDS] = Default::default();
+        let mut places: [Vec<Place>; KINDS] = Default::default();
         let fill = Fill { other: recipe.labels.fill, hematoma: recipe.labels.hematoma_fill };
-        for row in 0..classes.nrows() / size.pixels() {
-            for column in 0..classes.ncols() / size.pixels() {
-                let (top, left) = (row * size.pixels(), column * size.pixels());
-                let pixels = classes.slice(s![top..top + size.pixels(), left..left + size.pixels()]);
-                let kind = match patch_label(pixels, fill, far_from_boxes) {
+        let grid = (classes.nrows() / size.pixels(), classes.ncols() / size.pixels());
+        let shares = Array2::from_shape_fn(grid, |(row, column)| {
+            let (top, left) = (row * size.pixels(), column * size.pixels());
+            Shares::of(classes.slice(s![top..top + size.pixels(), left..left + size.pixels()]))
+        });
+        for row in 0..grid.0 {
+            for column in 0..grid.1 {
+                if recipe.split.by == Dealt::Patch && dealt_to(&of_slice, row, column) != self.side {
+                    continue;
+                }
+                let at_rim = recipe.labels.rim.is_some_and(|rim| is_rim(&shares, (row, column), rim, fill));
+                let shares = &shares[[row, column]];
+                let kind = match shares.label(fill, known, far_from_boxes || at_rim) {
+                    // Air teaches nothing that the few labels do not.
+                    PatchLabel::Certain(Class::Background) if !wanted.labelled => continue,
+                    _ if !wanted.labelled => UNLABELLED,
                     PatchLabel::Certain(class) => class.index(),
                     PatchLabel::WeakNegative => WEAK,
                     PatchLabel::Unknown => continue,
                 };
-                if !only_hematoma || kind == Class::Hematoma.index() {
-                    places[kind].push((row, column));
+                if !wanted.only_hematoma || kind == Class::Hematoma.index() {
+                    let targets = shares.targets(recipe.labels.present, far_from_boxes || at_rim);
+                    places[kind].push(Place { row, column, targets });
                 }
             }
         }
@@ -199,7 +243,8 @@ impl Cutter {
                 random.shuffle(places);
                 places.truncate(MOST_OF_A_SLICE[kind]);
             }
-            for &(row, column) in places.iter() {
+            for &Place { row, column, targets } in places.iter() {
+                bag.targets[kind].push(targets);
                 let gray = &mut bag.gray[kind];
                 let start = gray.len();
                 gray.resize(start + bag.patch_bytes, 0);
@@ -209,22 +254,57 @@ impl Cutter {
     }
 }
 
-/// The bags of all rounds, each cut while the one before it is in use.
+/// Whether a patch lies beside one that hematoma fills, and has itself no more of it than `most`.
+fn is_rim(shares: &Array2<Shares>, (row, column): (usize, usize), most: f64, fill: Fill) -> bool {
+    let around = |at: usize, end: usize| at.saturating_sub(1)..(at + 2).min(end);
+    shares[[row, column]].hematoma() <= most
+        && shares
+            .slice(s![around(row, shares.nrows()), around(column, shares.ncols())])
+            .iter()
+            .any(|beside| beside.hematoma() >= fill.hematoma)
+}
+
+/// What a slice is cut for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    labelled: bool,
+    only_hematoma: bool,
+}
+
+/// A patch of a slice's grid, before it is cut.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
+    targets: [Target; Class::COUNT],
+}
+
+/// The side that a patch falls to where patches are dealt out: 70 % to learn from, a fifth of them to
+/// choose with, and 30 % for the test (P8).
+fn dealt_to(of_slice: &Random, row: usize, column: usize) -> Side {
+    match of_slice.fork(row as u64).fork(column as u64).below(100) {
+        0..56 => Side::Training,
+        56..70 => Side::Validation,
+        _ => Side::Test,
+    }
+}
+
+/// The bags of all rounds from one on, each cut while the one before it is in use.
 pub struct Bags {
     receiver: Receiver<Result<Bag, ShardError>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bags {
-    /// Starts cutting the first round's bag.
+    /// Starts cutting the bag of round `first`.
     #[must_use]
-    pub fn start(shard: Shard, split: &Split, recipe: &Recipe) -> Bags {
+    pub fn start(shard: Shard, split: &Split, recipe: &Recipe, first: usize) -> Bags {
         let mut cutter = Cutter::new(shard, split, Side::Training, recipe);
         let rounds = recipe.training.rounds;
         // A rendezvous: one bag in use, one waiting, none piling up.
         let (sender, receiver) = mpsc::sync_channel(0);
         let thread = std::thread::spawn(move || {
-            for round in 0..rounds {
+            for round in first..rounds {
                 let bag = cutter.cut_round(round);
                 let failed = bag.is_err();
                 // The other side hangs up when training ends early.
@@ -251,5 +331,26 @@ impl Iterator for Bags {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::label_rule::UNCERTAIN;
+
+    #[test]
+    fn the_rim_lies_beside_a_filled_patch_and_has_little_itself() {
+        // Three patches in a row, 10 pixels each: filled, touched, free; a second row below is free.
+        let classes = Array2::from_shape_fn((20, 40), |(row, column)| {
+            if row < 10 && column < 11 { Class::Hematoma as u8 } else { UNCERTAIN }
+        });
+        let shares = Array2::from_shape_fn((2, 4), |(row, column)| {
+            Shares::of(classes.slice(s![10 * row..10 * row + 10, 10 * column..10 * column + 10]))
+        });
+        let fill = Fill { other: 0.8, hematoma: 0.5 };
+        let rim = |most| shares.indexed_iter().filter(|&(at, _)| is_rim(&shares, at, most, fill)).count();
+        assert_eq!(rim(0.1), 3, "right, below, and below right of the filled one");
+        assert_eq!(rim(0.05), 2, "the touched one has a tenth");
     }
 }

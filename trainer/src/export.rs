@@ -2,14 +2,14 @@
 //! for it. The manifest's format is the engine's own type.
 
 use crate::evaluate::Choices;
+use crate::mil::AttentionNet;
 use crate::net::ResNet18;
 use crate::onnx;
 use crate::passport::Passport;
-use crate::recipe::Recipe;
+use crate::recipe::{Method, Recipe};
 use hemapatch::engine::{self, EngineError, EngineOptions};
-use hemapatch::label::Class;
 use hemapatch::model::{
-    Decision, Evidence, INTENDED_USE, MANIFEST, Manifest, Model, ModelError, Network, Patch, SCHEMA,
+    Decision, Evidence, INTENDED_USE, MANIFEST, Manifest, Model, ModelError, Network, Outputs, Patch, SCHEMA,
     SlicePreparation, sha256_hex,
 };
 use std::num::NonZeroUsize;
@@ -55,12 +55,54 @@ pub fn export(
     passport: &Passport,
     folder: &Path,
 ) -> Result<Model, ExportError> {
+    let labels = recipe.method.classes().iter().map(|class| class.name().to_owned()).collect();
+    let outputs = match recipe.method {
+        Method::Multilabel => Outputs::Sigmoid,
+        Method::Single | Method::Mil => Outputs::Softmax,
+    };
+    let face = Face { outputs, labels, encode: &|notes| onnx::encode(net, notes) };
+    write_model(face, recipe, choices, passport, folder)
+}
+
+/// The same for a network of bags.
+///
+/// # Errors
+/// [`ExportError`].
+pub fn export_bags(
+    net: &AttentionNet,
+    recipe: &Recipe,
+    choices: &Choices,
+    passport: &Passport,
+    folder: &Path,
+) -> Result<Model, ExportError> {
+    let labels = recipe.mil.labels.clone();
+    let face =
+        Face { outputs: Outputs::Attention, labels, encode: &|notes| onnx::encode_attention(net, notes) };
+    write_model(face, recipe, choices, passport, folder)
+}
+
+/// Writes a network as ONNX, with notes.
+type Encode<'a> = dyn Fn(&[(&str, &str)]) -> Result<Vec<u8>, tch::TchError> + 'a;
+
+/// What tells the kinds of networks apart.
+struct Face<'a> {
+    outputs: Outputs,
+    labels: Vec<String>,
+    encode: &'a Encode<'a>,
+}
+
+fn write_model(
+    Face { outputs, labels, encode }: Face<'_>,
+    recipe: &Recipe,
+    choices: &Choices,
+    passport: &Passport,
+    folder: &Path,
+) -> Result<Model, ExportError> {
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.join(name);
         fs::write(&path, bytes).map_err(|source| ExportError::Io { path, source })
     };
     fs::create_dir_all(folder).map_err(|source| ExportError::Io { path: folder.into(), source })?;
-    let labels: Vec<String> = Class::ALL.into_iter().map(|class| class.name().to_owned()).collect();
     let views: Vec<String> = recipe
         .views
         .iter()
@@ -69,13 +111,13 @@ pub fn export(
     let notes = [
         ("model", recipe.name.as_str()),
         ("version", &passport.version),
-        ("classes", &labels.join(", ")),
+        ("labels", &labels.join(", ")),
         ("views", &views.join(", ")),
         ("input", "gray levels 0 to 255"),
         ("intended_use", INTENDED_USE),
         ("license", &passport.license),
     ];
-    let network = onnx::encode(net, &notes)?;
+    let network = encode(&notes)?;
     let size = recipe.patch_size.pixels();
     let manifest = Manifest {
         schema: SCHEMA.into(),
@@ -89,7 +131,9 @@ pub fn export(
             file: NETWORK.into(),
             sha256: sha256_hex(&network),
             input: [recipe.views.len(), size, size],
+            outputs,
             labels,
+            int8: None,
         },
         patch: Patch {
             size: recipe.patch_size,
@@ -99,6 +143,7 @@ pub fn export(
         },
         preparation: SlicePreparation { window_hu: passport.window_hu, steps: recipe.preparation },
         evidence: Evidence {
+            temperature: choices.temperature,
             patch_probability: choices.patch_probability,
             pooling: recipe.pooling,
             slice: choices.slice,
@@ -108,7 +153,7 @@ pub fn export(
             rule: choices.rule(),
             study_probability: choices.study_probability,
             slice_probability: choices.slice_probability,
-            operating_point: choices.operating_point().into(),
+            operating_point: choices.operating_point.clone(),
         },
     };
     write(NETWORK, &network)?;

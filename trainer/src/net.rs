@@ -184,8 +184,9 @@ impl ResNet18 {
     }
 }
 
-impl ModuleT for ResNet18 {
-    fn forward_t(&self, gray: &Tensor, train: bool) -> Tensor {
+impl ResNet18 {
+    /// The embedding that the head reads, `[batch, channels]`.
+    pub fn embed(&self, gray: &Tensor, train: bool) -> Tensor {
         let mut maps = self.stem.forward(&(gray / GRAY_MAX), train).relu();
         let Axis { kernel, stride, padding } = MAX_POOL;
         maps = maps.max_pool2d(kernel, stride, padding, 1, false);
@@ -195,7 +196,13 @@ impl ModuleT for ResNet18 {
         if self.last_extent > 1 {
             maps = maps.mean_dim([2i64, 3].as_slice(), true, Kind::Float);
         }
-        maps.flat_view().apply(&self.head)
+        maps.flat_view()
+    }
+}
+
+impl ModuleT for ResNet18 {
+    fn forward_t(&self, gray: &Tensor, train: bool) -> Tensor {
+        self.embed(gray, train).apply(&self.head)
     }
 }
 

@@ -1,10 +1,13 @@
 //! What a model's manifest says that no training decides: description, licence, credit, and what
 //! scans the weights are for.
 //!
-//! PHE-SICH-CT-IDS has a passport of its own. Of any other data only its owner knows these things,
+//! PHE-SICH-CT-IDS and phantoms have passports of their own. Of any other data only its owner knows these things,
 //! so nothing is assumed: the recipe or the command line says them, or there is no model.
 
+use crate::phantoms::{self, DRAWN, Scan};
+use crate::recipe::Method;
 use crate::shard::Source;
+use hemapatch::label::Class;
 use serde::{Deserialize, Serialize};
 
 /// What a manifest says that no training decides.
@@ -56,8 +59,8 @@ pub enum PassportError {
         /// The command line's option.
         option: String,
     },
-    /// The licence and credit of PHE-SICH-CT-IDS are not the user's to change.
-    #[error("the shard was made of PHE-SICH-CT-IDS, whose passport is known: leave out {0}")]
+    /// The licence and credit of PHE-SICH-CT-IDS are not the user's to change, nor is it that phantoms are drawn.
+    #[error("the shard was made of PHE-SICH-CT-IDS or of phantoms, whose passport is known: leave out {0}")]
     Known(&'static str),
 }
 
@@ -96,11 +99,17 @@ impl Passport {
     ///
     /// # Errors
     /// [`PassportError`].
-    pub fn of(source: Source, version: &str, statement: &Statement) -> Result<Passport, PassportError> {
+    pub fn of(
+        source: Source,
+        method: Method,
+        version: &str,
+        statement: &Statement,
+    ) -> Result<Passport, PassportError> {
         match source {
-            Source::PheSich => match statement.first_said() {
-                Some(key) => Err(PassportError::Known(key)),
-                None => Ok(Passport::phe_sich(version)),
+            Source::PheSich | Source::Phantoms => match (statement.first_said(), source) {
+                (Some(key), _) => Err(PassportError::Known(key)),
+                (None, Source::Phantoms) => Ok(Passport::phantoms(version)),
+                (None, _) => Ok(Passport::phe_sich(method, version)),
             },
             Source::LabelledPatches => {
                 let missing =
@@ -124,18 +133,31 @@ impl Passport {
 
     /// Of a model trained on PHE-SICH-CT-IDS.
     #[must_use]
-    pub fn phe_sich(version: &str) -> Passport {
+    pub fn phe_sich(method: Method, version: &str) -> Passport {
+        let classes =
+            |classes: &[Class]| classes.iter().map(|class| class.name()).collect::<Vec<_>>().join(", ");
+        let what = match method {
+            Method::Single => format!("which of these each shows: {}", classes(&Class::SINGLE)),
+            Method::Multilabel => {
+                format!("which of these each shows, several allowed: {}", classes(&Class::ALL))
+            }
+            Method::Mil => "what each adds to the verdict over its slice".into(),
+        };
+        let labels = match method {
+            Method::Single | Method::Multilabel => {
+                "Patch labels were derived from its lesion boxes and gray levels by rule, not drawn by a radiologist."
+            }
+            Method::Mil => "A slice was labelled by whether it has a lesion box; no patch was labelled.",
+        };
         Passport {
             version: version.into(),
-            description: "ResNet18 without dead taps on patches of non-contrast head CT: background, parenchyma, \
-                          hematoma, skull."
-                .into(),
+            description: format!("ResNet18 without dead taps on patches of non-contrast head CT, {what}."),
             license: "CC-BY-NC-4.0: trained on data published for non-commercial purpose".into(),
-            training_data: "PHE-SICH-CT-IDS by Ma D., Li C., Qiao L., Du T., Tang D., Ma Z., Shi L., Grzegorzek M., \
-                            Sun H., Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.108342, \
-                            data doi:10.6084/m9.figshare.23957937. Patch labels were derived from its lesion boxes \
-                            and gray levels by rule, not drawn by a radiologist."
-                .into(),
+            training_data: format!(
+                "PHE-SICH-CT-IDS by Ma D., Li C., Qiao L., Du T., Tang D., Ma Z., Shi L., Grzegorzek M., Sun H., \
+                 Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.108342, data \
+                 doi:10.6084/m9.figshare.23957937. {labels}"
+            ),
             // The pictures were published windowed; parenchyma at gray 105 fits 0 to 80 HU.
             window_hu: [0, 80],
             // The pictures carry no spacing. Their skulls are 287 to 362 pixels wide (5 % to 95 % of
@@ -144,6 +166,29 @@ impl Passport {
             spacing_mm: [0.36, 0.56],
             // 30 slices or so from the base of the skull to the vertex, some 150 mm: 5 mm. An estimate, too.
             slice_mm: Some([3.0, 8.0]),
+        }
+    }
+}
+
+impl Passport {
+    /// Of a model trained on phantoms, scanned as [`Scan::default`] says.
+    #[must_use]
+    pub fn phantoms(version: &str) -> Passport {
+        let Scan { pixel_mm, spacing_mm, .. } = Scan::default();
+        Passport {
+            version: version.into(),
+            description: format!(
+                "ResNet18 without dead taps on patches of head CT, without clinical meaning: {DRAWN}."
+            ),
+            license: "MIT OR Apache-2.0: trained on pictures that hemapatch itself draws".into(),
+            training_data: format!(
+                "Heads that hemapatch invents from seeds, not patients: {DRAWN}. What the model says of a patient is \
+                 worth nothing."
+            ),
+            window_hu: phantoms::WINDOW_HU,
+            // What augmentation by 10 % either way makes of the one spacing that is drawn.
+            spacing_mm: [0.9 * pixel_mm, 1.1 * pixel_mm],
+            slice_mm: Some([0.6 * spacing_mm, 1.6 * spacing_mm]),
         }
     }
 }
@@ -164,26 +209,43 @@ mod tests {
 
     #[test]
     fn other_data_never_gets_the_passport_of_phe_sich() {
-        let passport = Passport::of(Source::LabelledPatches, "1.0.0", &statement()).unwrap();
+        let passport = Passport::of(Source::LabelledPatches, Method::Single, "1.0.0", &statement()).unwrap();
         assert_eq!(
             (passport.license.as_str(), passport.training_data.as_str()),
             ("CC0-1.0", "drawn squares")
         );
         assert_eq!((passport.window_hu, passport.spacing_mm), ([0, 80], [0.4, 0.5]));
         let blank = Statement { license: Some(" ".into()), ..statement() };
-        let error = Passport::of(Source::LabelledPatches, "1.0.0", &blank).unwrap_err();
+        let error = Passport::of(Source::LabelledPatches, Method::Single, "1.0.0", &blank).unwrap_err();
         assert!(error.to_string().contains("your word on license: --license"), "{error}");
         let silent = Statement { training_data: None, ..statement() };
-        let error = Passport::of(Source::LabelledPatches, "1.0.0", &silent).unwrap_err();
+        let error = Passport::of(Source::LabelledPatches, Method::Single, "1.0.0", &silent).unwrap_err();
         assert!(error.to_string().contains("--training-data, or training_data under [passport]"), "{error}");
     }
 
     #[test]
     fn the_passport_of_phe_sich_cannot_be_reworded() {
         let silent = Statement::default();
-        assert_eq!(Passport::of(Source::PheSich, "1.0.0", &silent), Ok(Passport::phe_sich("1.0.0")));
+        assert_eq!(
+            Passport::of(Source::PheSich, Method::Single, "1.0.0", &silent),
+            Ok(Passport::phe_sich(Method::Single, "1.0.0"))
+        );
         let license = Statement { license: Some("MIT".into()), ..silent };
-        assert_eq!(Passport::of(Source::PheSich, "1.0.0", &license), Err(PassportError::Known("license")));
+        assert_eq!(
+            Passport::of(Source::PheSich, Method::Single, "1.0.0", &license),
+            Err(PassportError::Known("license"))
+        );
+    }
+
+    #[test]
+    fn a_model_of_phantoms_says_so_and_cannot_be_made_to_say_otherwise() {
+        let passport =
+            Passport::of(Source::Phantoms, Method::Single, "1.0.0", &Statement::default()).unwrap();
+        for words in [&passport.description, &passport.training_data] {
+            assert!(words.contains("trained on drawn phantoms; marker labels are the drawing's"), "{words}");
+        }
+        let reworded = Passport::of(Source::Phantoms, Method::Single, "1.0.0", &statement());
+        assert_eq!(reworded, Err(PassportError::Known("description")));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Makes shards: PHE-SICH-CT-IDS, or a folder of patches labelled with the grid tool (P7).
+//! Makes shards of what lies in folders: PHE-SICH-CT-IDS, or patches labelled with the grid tool (P7).
+//! Drawn patients are `phantoms`'s.
 
 use crate::label_rule;
 use crate::phe_sich::{self, LesionBox, PheSichError};
@@ -113,6 +114,8 @@ fn phe_sich(
                 name: slice.name.clone(),
                 boxed: !slice.boxes.is_empty(),
                 box_distance,
+                hematoma_ml: None,
+                markers: None,
             };
             writer.push(entry, &gray, &classes)?;
             progress.inc(1);
@@ -203,7 +206,8 @@ fn labelled_patches(
             return Err(PrepareError::PatchSize { path, rows, columns, size });
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let entry = SliceEntry { patient, name, boxed: false, box_distance: None };
+        let entry =
+            SliceEntry { patient, name, boxed: false, box_distance: None, hematoma_ml: None, markers: None };
         writer.push(entry, &gray, &Array2::from_elem(gray.dim(), class as u8))?;
         progress.inc(1);
     }

@@ -4,6 +4,7 @@
 //! `[slices, rows, columns]` bytes; `shard.json` says whose they are. Slices are read one by one
 //! (the system's page cache keeps them), so a shard may be larger than memory.
 
+use hemapatch::phantom::Marker;
 use hemapatch::prep::Preparation;
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// Version of the format and of the label rule: a shard of another one is not read.
-pub const SCHEMA: &str = "hemapatch-train.shard/1";
+pub const SCHEMA: &str = "hemapatch-train.shard/2";
 
 const INDEX: &str = "shard.json";
 const GRAY: &str = "gray.bin";
@@ -27,24 +28,44 @@ pub enum Source {
     /// Patches with a class each, and nothing around them: no slices, no studies.
     #[serde(rename = "patches labelled with the grid tool")]
     LabelledPatches,
+    /// Phantoms: whole series with an exact truth, of nobody.
+    #[serde(rename = "phantoms drawn by hemapatch")]
+    Phantoms,
+}
+
+impl Source {
+    /// Whether it has slices and studies to be judged, and not patches alone.
+    #[must_use]
+    pub const fn has_whole_slices(self) -> bool {
+        match self {
+            Source::PheSich | Source::Phantoms => true,
+            Source::LabelledPatches => false,
+        }
+    }
 }
 
 /// What is known of a slice besides its pixels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SliceEntry {
     /// The data set's own pseudonym.
     pub patient: String,
     /// The data set's name of the slice.
     pub name: String,
-    /// Whether the slice has a lesion box.
+    /// Whether the slice has a lesion box; of a phantom, whether it has a hematoma of
+    /// [`crate::phantoms::SMALLEST_ML`] or more.
     pub boxed: bool,
     /// Slices to the patient's nearest boxed one; `None` if there is none.
     pub box_distance: Option<usize>,
+    /// Blood in the slice, mL, where that is known: of phantoms.
+    pub hematoma_ml: Option<f64>,
+    /// The markers of growth that the patient's hematoma shows, where that is known: of phantoms. They
+    /// are the patient's, so all of his slices list the same; a slice without hematoma shows none.
+    pub markers: Option<Vec<Marker>>,
 }
 
 /// The list of a shard's slices: patients together, each foot to head.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Index {
     /// [`SCHEMA`].
@@ -79,6 +100,12 @@ impl Index {
     fn plane_bytes(&self) -> usize {
         self.rows * self.columns
     }
+}
+
+/// What every version of the list says.
+#[derive(Deserialize)]
+struct Version {
+    schema: String,
 }
 
 /// Why a shard cannot be written or read.
@@ -228,13 +255,13 @@ impl Shard {
         let path = folder.join(INDEX);
         let text = fs::read_to_string(&path).map_err(in_file(&path))?;
         let format = |path: &Path, problem| ShardError::Format { path: path.into(), problem };
-        let index: Index = serde_json::from_str(&text).map_err(|error| format(&path, error.to_string()))?;
-        if index.schema != SCHEMA {
-            return Err(format(
-                &path,
-                format!("is {:?}, expected {SCHEMA:?}: prepare it again", index.schema),
-            ));
+        let damaged = |error: serde_json::Error| format(&path, error.to_string());
+        // First, since a list of another version need not read as one of this.
+        let Version { schema } = serde_json::from_str(&text).map_err(damaged)?;
+        if schema != SCHEMA {
+            return Err(format(&path, format!("is {schema:?}, expected {SCHEMA:?}: run prepare again")));
         }
+        let index: Index = serde_json::from_str(&text).map_err(damaged)?;
         if index.slices.is_empty() {
             return Err(ShardError::Empty);
         }
@@ -299,7 +326,14 @@ mod tests {
     use super::*;
 
     fn entry(patient: &str, name: &str) -> SliceEntry {
-        SliceEntry { patient: patient.into(), name: name.into(), boxed: false, box_distance: None }
+        SliceEntry {
+            patient: patient.into(),
+            name: name.into(),
+            boxed: false,
+            box_distance: None,
+            hematoma_ml: None,
+            markers: None,
+        }
     }
 
     fn plane(level: u8) -> Array2<u8> {
@@ -322,6 +356,17 @@ mod tests {
             assert_eq!(shard.gray(at).unwrap(), plane(at as u8));
             assert_eq!(shard.classes(at).unwrap(), plane(100 + at as u8));
         }
+    }
+
+    #[test]
+    fn an_older_shard_is_sent_back_to_prepare() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = r#"{"schema": "hemapatch-train.shard/1", "source": "somebody", "slices": []}"#;
+        fs::write(folder.path().join(INDEX), list).unwrap();
+        let error = Shard::open(folder.path()).unwrap_err().to_string();
+        let expected =
+            r#"is "hemapatch-train.shard/1", expected "hemapatch-train.shard/2": run prepare again"#;
+        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

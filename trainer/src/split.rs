@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub enum Side {
     /// The weights learn from it.
     Training,
-    /// Thresholds, calibration and the choice among checkpoints learn from it.
+    /// Thresholds and calibration are chosen on it, and recipes by its figures.
     Validation,
     /// Looked at once, at the end.
     Test,

@@ -1,6 +1,6 @@
 //! Means, maxima and minima over the square around each pixel; squares end at the plane's border.
 
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 /// Rounded mean over the `(2 radius + 1)`-wide square around each pixel.
 #[must_use]
@@ -48,20 +48,30 @@ pub fn minimum(plane: &Array2<u8>, radius: usize) -> Array2<u8> {
     extreme(plane, radius, u8::min)
 }
 
-fn extreme(plane: &Array2<u8>, radius: usize, choose: fn(u8, u8) -> u8) -> Array2<u8> {
-    let mut result = plane.clone();
-    for axis in [Axis(1), Axis(0)] {
-        let before = result.clone();
-        for distance in 1..=radius.min(plane.len_of(axis).saturating_sub(1)) {
-            let extent = plane.len_of(axis) - distance;
-            for (to, from) in [(0, distance), (distance, 0)] {
-                let mut to = result.slice_axis_mut(axis, (to..to + extent).into());
-                let from = before.slice_axis(axis, (from..from + extent).into());
-                to.zip_mut_with(&from, |to, &from| *to = choose(*to, from));
+fn extreme(plane: &Array2<u8>, radius: usize, choose: impl Fn(u8, u8) -> u8) -> Array2<u8> {
+    let (rows, columns) = plane.dim();
+    let mut extremes = plane.as_standard_layout().into_owned();
+    let result = extremes.as_slice_mut().expect("just made so");
+    let mut before = result.to_vec();
+    // Along rows, then down the columns, all of which are one line whose pixels lie a row apart.
+    for (pixels, apart) in [(columns, 1), (rows, columns)] {
+        let line = (pixels * apart).max(1);
+        let radius = radius.min(pixels.saturating_sub(1));
+        // Pixels that know the line up to `reach` on both sides ask those that far away, and know twice as much.
+        let mut reach = 0;
+        while reach < radius {
+            let distance = reach.max(1).min(radius - reach);
+            before.copy_from_slice(result);
+            for (to, from) in result.chunks_exact_mut(line).zip(before.chunks_exact(line)) {
+                let distance = distance * apart;
+                let choose = |(to, from): (&mut u8, &u8)| *to = choose(*to, *from);
+                to.iter_mut().zip(&from[distance..]).for_each(choose);
+                to[distance..].iter_mut().zip(from).for_each(choose);
             }
+            reach += distance;
         }
     }
-    result
+    extremes
 }
 
 /// Erosion, then dilation: drops what is narrower than `2 radius + 1` pixels.
@@ -85,7 +95,8 @@ mod tests {
     #[test]
     fn equals_the_naive_square_of_every_pixel() {
         let mut random = Random::new(2);
-        for (rows, columns, radius) in [(1, 1, 2), (5, 9, 1), (9, 4, 3), (12, 12, 2)] {
+        let shapes = [(1, 1, 2), (5, 9, 1), (9, 4, 3), (12, 12, 2), (40, 23, 5), (30, 31, 13), (50, 20, 26)];
+        for (rows, columns, radius) in shapes {
             let plane = Array2::from_shape_fn((rows, columns), |_| random.below(256) as u8);
             let (means, maxima, minima) =
                 (mean(&plane, radius), maximum(&plane, radius), minimum(&plane, radius));

@@ -1,33 +1,32 @@
-//! Trains the patch network by a recipe: rounds of batches, a running average of the weights,
-//! hard weak negatives looked for between rounds, and a curve of it all.
+//! Trains the patch network by a recipe: rounds of batches, a running average of the weights, hard weak
+//! negatives and pseudo-labels looked for between rounds, and a curve of it all.
 
-use crate::bag::{Bag, Bags, Cutter, WEAK};
+use crate::bag::{Bag, Bags, Cutter, UNLABELLED, WEAK};
 use crate::batch::Sampler;
-use crate::loss::{Losses, losses};
-use crate::net::{ResNet18, Shape, Taps};
+use crate::checkpoint::{self, CHECKPOINT, CheckpointError};
+use crate::learning_curve::{self, CURVE, CurvePoint};
+use crate::loss::{Losses, Objective};
+use crate::net::ResNet18;
+use crate::optimizer::{AdamW, one_cycle};
+use crate::pseudo;
 use crate::random::Random;
-use crate::recipe::{Recipe, Training};
+use crate::recipe::{Method, Recipe, Training};
+use crate::record::{self, RECORD, Record};
 use crate::score;
 use crate::shard::{Index, Shard, ShardError, Source};
 use crate::split::{Side, Split};
+use crate::weights::{self, Averaged};
 use hemapatch::label::Class;
 use indicatif::ProgressBar;
-use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::{fs, io};
-use tch::nn::{self, ModuleT, OptimizerConfig, VarStore};
-use tch::{Device, Tensor};
+use tch::nn::ModuleT;
 
 /// File of the averaged weights in the run's folder: the model.
 pub const WEIGHTS: &str = "weights.safetensors";
-
-/// File of the learning curve.
-pub const CURVE: &str = "curve.csv";
-
-/// The average follows the weights every so many steps: as good, and cheaper.
-const AVERAGE_EVERY: usize = 8;
 
 /// Weak negatives scored in search of hard ones, and the share of them that count as hard.
 const MINED: usize = 40_000;
@@ -45,10 +44,13 @@ pub enum TrainError {
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// The curve cannot be written.
-    #[error("cannot write {}", path.display())]
+    /// The state cannot be kept or taken up again.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The curve or the record cannot be written, or the shard not be read for its hashes.
+    #[error("{}", path.display())]
     Io {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -62,6 +64,9 @@ pub enum TrainError {
     /// The training patients have no certain patch of a class that batches need.
     #[error("the training patients have no {0} patch that the recipe calls certain")]
     NoPatches(Class),
+    /// The recipe learns from unlabelled patches and there are none.
+    #[error("all training patients are labelled: semi.labelled_patients must leave some over")]
+    NothingUnlabelled,
     /// The loss is no longer a number.
     #[error("round {round}: the loss is not finite; a lower learning rate may help")]
     Diverged {
@@ -79,58 +84,38 @@ pub enum Ending {
     Stopped,
 }
 
-/// One round's line of the learning curve.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct CurvePoint {
-    /// Counted from 0.
-    pub round: usize,
-    /// Learning rate at its end.
-    pub learning_rate: f64,
-    /// Mean cross-entropy of certain training patches.
-    pub certain_loss: f64,
-    /// Mean loss of weak negatives, hard ones included.
-    pub weak_loss: f64,
-    /// Share of certain validation patches that the averaged weights call right.
-    pub validation_accuracy: f64,
-    /// Share of certain hematoma patches called so.
-    pub validation_hematoma: f64,
-    /// Share of weak negatives called hematoma.
-    pub validation_false_alarms: f64,
-    /// Since the start.
-    pub seconds: f64,
+/// What is to be trained, on what, and where it goes.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// How.
+    pub recipe: &'a Recipe,
+    /// Folder of the shard.
+    pub shard: &'a Path,
+    /// Whose slices.
+    pub split: &'a Split,
+    /// Folder of the run.
+    pub out: &'a Path,
+    /// Go on after the last round of which [`CHECKPOINT`] knows.
+    pub resume: bool,
 }
 
-/// A network and the variables that hold its weights.
-pub struct Weights {
-    /// The variables, by torchvision's names.
-    pub store: VarStore,
-    /// The network.
-    pub net: ResNet18,
-}
-
-impl Weights {
-    /// Fresh weights for a recipe's network.
-    #[must_use]
-    pub fn new(recipe: &Recipe) -> Weights {
-        let shape = Shape {
-            views: recipe.views.len() as i64,
-            size: recipe.patch_size.pixels() as i64,
-            classes: Class::COUNT as i64,
-        };
-        let store = VarStore::new(Device::Cpu);
-        let net = ResNet18::new(&store.root(), shape, Taps::Live);
-        Weights { store, net }
-    }
-
-    /// The weights of an earlier run.
+impl Job<'_> {
+    /// SHA-256 of the shard's files.
     ///
     /// # Errors
-    /// When the file is missing or belongs to another network.
-    pub fn load(recipe: &Recipe, path: &Path) -> Result<Weights, tch::TchError> {
-        let mut weights = Weights::new(recipe);
-        weights.store.load(path)?;
-        weights.store.freeze();
-        Ok(weights)
+    /// [`TrainError::Io`].
+    pub fn hashes(&self) -> Result<BTreeMap<String, String>, TrainError> {
+        record::hash_files(self.shard).map_err(|source| TrainError::Io { path: self.shard.into(), source })
+    }
+
+    /// Writes [`RECORD`].
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn write_record(&self, record: &Record) -> Result<(), TrainError> {
+        let path = self.out.join(RECORD);
+        let text = serde_json::to_string_pretty(record).map_err(io::Error::from);
+        text.and_then(|text| fs::write(&path, text + "\n")).map_err(|source| TrainError::Io { path, source })
     }
 }
 
@@ -149,207 +134,190 @@ pub fn check(recipe: &Recipe, index: &Index) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Trains by `recipe` on the shard's training patients and leaves [`WEIGHTS`] and [`CURVE`] in
-/// `out` after every round; `stop` ends it at the next step.
+/// Trains on the shard's training patients. After every round the run's folder has [`WEIGHTS`],
+/// [`CURVE`], [`RECORD`] and [`CHECKPOINT`]; `stop` ends it at the next step, with the weights so far.
 ///
 /// # Errors
 /// [`TrainError`].
-pub fn train(
-    recipe: &Recipe,
-    shard: &Path,
-    split: &Split,
-    out: &Path,
-    stop: &AtomicBool,
-    progress: &ProgressBar,
-) -> Result<Ending, TrainError> {
-    let started = Instant::now();
+pub fn train(job: &Job, stop: &AtomicBool, progress: &ProgressBar) -> Result<Ending, TrainError> {
+    let Job { recipe, split, out, .. } = *job;
     let training = &recipe.training;
-    let (first, second) = (Shard::open(shard)?, Shard::open(shard)?);
+    let (first, second) = (Shard::open(job.shard)?, Shard::open(job.shard)?);
     check(recipe, first.index())?;
+    let index = first.index().clone();
+    let hashes = job.hashes()?;
+    let fingerprint = record::fingerprint(recipe, split, &hashes);
     tch::set_num_threads(training.threads);
     tch::manual_seed(recipe.seed as i64);
-    let bags = Bags::start(first, split, recipe);
+    let mut weights = Averaged::<ResNet18>::new(recipe)?;
+    let mut optimizer = AdamW::new(&weights.current.store, training.weight_decay);
+    let kept = out.join(CHECKPOINT);
+    let mut curve: Vec<CurvePoint> = if job.resume {
+        let points = checkpoint::load(&kept, &fingerprint, &mut weights, &mut optimizer)?;
+        // Those beside it may be of a training that came after it and was stopped.
+        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
+        points.into_iter().map(CurvePoint::of).collect()
+    } else {
+        checkpoint::forget(&kept)?;
+        Vec::new()
+    };
+    let spent = curve.last().map_or(0.0, |point| point.seconds);
+    let started = Instant::now();
+    progress.set_length((training.rounds * training.steps) as u64);
+    progress.set_position((curve.len() * training.steps) as u64);
+    let bags = Bags::start(first, split, recipe, curve.len());
     let mut probe = Cutter::new(second, split, Side::Validation, recipe).cut_plain()?;
     probe.thin(PROBE);
-    let current = Weights::new(recipe);
-    let mut average = Weights::new(recipe);
-    average.store.copy(&current.store)?;
-    average.store.freeze();
-    let mut optimizer =
-        nn::AdamW::default().wd(training.weight_decay).build(&current.store, training.learning_rate)?;
-    let pairs = variable_pairs(&current, &average);
-    let random = Random::new(recipe.seed).fork(0xba);
-    let shape = [current.net.shape.views, current.net.shape.size];
-    let steps = training.rounds * training.steps;
-    progress.set_length(steps as u64);
-    let mut curve = Vec::new();
-    let mut step = 0;
+    let objective = Objective::of(recipe, weights::device(recipe));
     let mut ending = Ending::Finished;
     for bag in bags {
-        let (round, bag) = (curve.len(), bag?);
-        require_classes(training, &bag)?;
-        let mut sampler =
-            Sampler::new(&bag, shape, training.batch, recipe.augmentation.flips, random.fork(round as u64));
-        if round >= training.mine_from && training.batch.weak > 0 {
-            sampler.set_hard(hardest(&average.net, &bag)?);
-        }
-        let mut point = CurvePoint { round, ..CurvePoint::default() };
-        let mut done = 0;
-        while done < training.steps && !stop.load(Ordering::Relaxed) {
-            point.learning_rate = one_cycle(training.learning_rate, step, steps);
-            optimizer.set_lr(point.learning_rate);
-            let batch = sampler.draw();
-            let logits = current.net.forward_t(&batch.gray, true);
-            let Losses { certain, weak } = losses(&logits, &batch.classes, training.label_smoothing);
-            let total = match &weak {
-                Some(weak) => &certain + weak * training.weak_weight,
-                None => certain.shallow_clone(),
-            };
-            optimizer.backward_step(&total);
-            point.certain_loss += certain.double_value(&[]);
-            point.weak_loss += weak.map_or(0.0, |weak| weak.double_value(&[]));
-            (step, done) = (step + 1, done + 1);
-            if step % AVERAGE_EVERY == 0 {
-                follow(&pairs, training.average_decay, step);
-            }
-            progress.inc(1);
-        }
-        point.certain_loss /= done.max(1) as f64;
-        point.weak_loss /= done.max(1) as f64;
-        if !(point.certain_loss + point.weak_loss).is_finite() {
-            return Err(TrainError::Diverged { round });
-        }
-        look(&average.net, &probe, &mut point)?;
-        point.seconds = started.elapsed().as_secs_f64();
+        let bag = bag?;
+        require_patches(training, &bag)?;
+        let mut round = Round { number: curve.len(), recipe, bag: &bag, objective: &objective, stop };
+        let mut point = round.train(&weights, &mut optimizer, progress)?;
+        look(&weights.average.net, recipe.method, &probe, &mut point)?;
+        point.seconds = spent + started.elapsed().as_secs_f64();
         progress.set_message(format!(
-            "round {round}: loss {:.4} + {:.4}, validation {:.4}, false alarms {:.4}",
-            point.certain_loss, point.weak_loss, point.validation_accuracy, point.validation_false_alarms
+            "round {}: loss {:.4} + {:.4}, validation {:.4}, false alarms {:.4}",
+            point.round,
+            point.certain_loss,
+            point.weak_loss,
+            point.validation_accuracy,
+            point.validation_false_alarms
         ));
         curve.push(point);
-        write_curve(&out.join(CURVE), &curve)?;
-        average.store.save(out.join(WEIGHTS))?;
-        if stop.load(Ordering::Relaxed) {
+        let stopped = stop.load(Ordering::Relaxed);
+        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
+        let path = out.join(CURVE);
+        learning_curve::write(&path, &curve).map_err(|source| TrainError::Io { path, source })?;
+        if stopped {
+            // Of a round that was cut short the checkpoint knows nothing: resuming does it over.
             ending = Ending::Stopped;
             break;
         }
+        let points: Vec<_> = curve.iter().map(CurvePoint::numbers).collect();
+        checkpoint::save(&kept, &fingerprint, &weights, &optimizer, &points)?;
     }
+    let whole = curve.len() - usize::from(ending == Ending::Stopped);
+    let seconds = spent + started.elapsed().as_secs_f64();
+    job.write_record(&Record::new(recipe, &index, hashes, whole, seconds))?;
     progress.finish();
     Ok(ending)
 }
 
-fn require_classes(training: &Training, bag: &Bag) -> Result<(), TrainError> {
+/// One round of batches from one bag.
+struct Round<'a> {
+    number: usize,
+    recipe: &'a Recipe,
+    bag: &'a Bag,
+    objective: &'a Objective,
+    stop: &'a AtomicBool,
+}
+
+impl Round<'_> {
+    fn train(
+        &mut self,
+        weights: &Averaged<ResNet18>,
+        optimizer: &mut AdamW,
+        progress: &ProgressBar,
+    ) -> Result<CurvePoint, TrainError> {
+        let training = &self.recipe.training;
+        let steps = training.rounds * training.steps;
+        let mut sampler = self.sampler(weights)?;
+        let mut point = CurvePoint { round: self.number, ..CurvePoint::default() };
+        let mut done = 0;
+        while done < training.steps && !self.stop.load(Ordering::Relaxed) {
+            let step = self.number * training.steps + done;
+            point.learning_rate = one_cycle(training.learning_rate, step, steps);
+            let batch = sampler.draw();
+            let logits = weights.current.net.forward_t(&batch.gray, true);
+            let Losses { certain, weak, pseudo } = self.objective.losses(&logits, &batch);
+            let mut total = certain.shallow_clone();
+            if let Some(weak) = &weak {
+                total += weak * training.weak_weight;
+            }
+            if let (Some(pseudo), Some(semi)) = (&pseudo, &self.recipe.semi) {
+                total += pseudo * semi.weight;
+            }
+            optimizer.step(&total, point.learning_rate);
+            let value = |loss: Option<tch::Tensor>| loss.map_or(0.0, |loss| loss.double_value(&[]));
+            point.certain_loss += value(Some(certain));
+            point.weak_loss += value(weak);
+            point.pseudo_loss += value(pseudo);
+            done += 1;
+            weights.follow(step + 1);
+            progress.inc(1);
+        }
+        for loss in [&mut point.certain_loss, &mut point.weak_loss, &mut point.pseudo_loss] {
+            *loss /= done.max(1) as f64;
+            if !loss.is_finite() {
+                return Err(TrainError::Diverged { round: self.number });
+            }
+        }
+        Ok(point)
+    }
+
+    /// The round's batches, with what the average of the rounds before finds hard or is sure of.
+    fn sampler(&self, weights: &Averaged<ResNet18>) -> Result<Sampler<'_>, TrainError> {
+        let Recipe { training, augmentation, method, .. } = self.recipe;
+        let (shape, average) = (weights.current.net.shape, &weights.average.net);
+        let random = Random::new(self.recipe.seed).fork(0xba).fork(self.number as u64);
+        let device = weights::device(self.recipe);
+        let mut sampler =
+            Sampler::new(self.bag, [shape.views, shape.size], training.batch, augmentation.flips, random)
+                .on(device);
+        if self.number >= training.mine_from && training.batch.weak > 0 {
+            sampler.set_hard(hardest(average, *method, self.bag)?);
+        }
+        if let Some(semi) = self.recipe.semi.as_ref().filter(|semi| self.number >= semi.from_round) {
+            sampler.set_pseudo(pseudo::label(average, semi, self.bag)?);
+        }
+        Ok(sampler)
+    }
+}
+
+fn require_patches(training: &Training, bag: &Bag) -> Result<(), TrainError> {
     let counts = training.batch.counts();
+    if counts[UNLABELLED] > 0 && bag.count(UNLABELLED) == 0 {
+        return Err(TrainError::NothingUnlabelled);
+    }
     match Class::ALL.into_iter().find(|class| counts[class.index()] > 0 && bag.count(class.index()) == 0) {
         Some(class) => Err(TrainError::NoPatches(class)),
         None => Ok(()),
     }
 }
 
-/// Learning rate of a step: up from a 25th in the first fifth, then down a cosine to nearly 0.
-fn one_cycle(highest: f64, step: usize, steps: usize) -> f64 {
-    let cosine = |from: f64, to: f64, share: f64| {
-        to + (from - to) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * share))
-    };
-    let rise = (steps / 5).max(1);
-    if step < rise {
-        cosine(highest / 25.0, highest, step as f64 / rise as f64)
-    } else {
-        cosine(highest, highest / 1e4, (step - rise) as f64 / (steps - rise).max(1) as f64)
-    }
-}
-
-/// The variables of both networks, weights and running statistics, as `(current, average)`.
-fn variable_pairs(current: &Weights, average: &Weights) -> Vec<(Tensor, Tensor)> {
-    let mut averaged = average.store.variables();
-    let mut pairs: Vec<(String, Tensor, Tensor)> = current
-        .store
-        .variables()
-        .into_iter()
-        .filter_map(|(name, variable)| averaged.remove(&name).map(|other| (name, variable, other)))
-        .collect();
-    pairs.sort_by(|a, b| a.0.cmp(&b.0));
-    pairs.into_iter().map(|(_, variable, other)| (variable, other)).collect()
-}
-
-/// Moves the average towards the weights. Early on it follows faster: the first weights are noise.
-fn follow(pairs: &[(Tensor, Tensor)], decay: f64, step: usize) {
-    let warm = (1 + step) as f64 / (10 + step) as f64;
-    let kept = libm::pow(decay.min(warm), AVERAGE_EVERY as f64);
-    tch::no_grad(|| {
-        for (current, average) in pairs {
-            let mut average = average.shallow_clone();
-            let _ = average.lerp_(current, 1.0 - kept);
-        }
-    });
-}
-
 /// The weak negatives that the network takes for hematoma most.
-fn hardest(net: &ResNet18, bag: &Bag) -> Result<Vec<usize>, tch::TchError> {
+fn hardest(net: &ResNet18, method: Method, bag: &Bag) -> Result<Vec<usize>, tch::TchError> {
     let count = bag.count(WEAK);
     let scored = count.min(MINED);
     let places: Vec<usize> = (0..scored).map(|index| index * count / scored).collect();
     let gray: Vec<u8> = places.iter().flat_map(|&place| bag.patch(WEAK, place)).copied().collect();
-    let mut ranked: Vec<(f32, usize)> = score::probabilities(net, &gray)?
-        .into_iter()
-        .map(|probability| probability[Class::Hematoma.index()])
-        .zip(places)
-        .collect();
+    let called = score::probabilities(net, method, &gray)?;
+    let mut ranked: Vec<(f32, usize)> =
+        called.column(Class::Hematoma.index()).iter().copied().zip(places).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     ranked.truncate(scored / HARD_SHARE);
     Ok(ranked.into_iter().map(|(_, place)| place).collect())
 }
 
 /// Fills in the curve's validation columns.
-fn look(net: &ResNet18, probe: &Bag, point: &mut CurvePoint) -> Result<(), tch::TchError> {
-    let hematoma = Class::Hematoma.index();
+fn look(net: &ResNet18, method: Method, probe: &Bag, point: &mut CurvePoint) -> Result<(), tch::TchError> {
+    let called = |kind: usize, class: Class| -> Result<(usize, usize), tch::TchError> {
+        let probabilities = score::probabilities(net, method, &probe.gray[kind])?;
+        let found = probabilities.outer_iter().filter(|p| score::most_probable(*p) == class.index());
+        Ok((found.count(), probabilities.nrows()))
+    };
+    let share = |(found, all): (usize, usize)| found as f64 / all.max(1) as f64;
     let (mut right, mut certain) = (0, 0);
-    for class in Class::ALL {
-        let called = score::probabilities(net, &probe.gray[class.index()])?;
-        let found = called.iter().filter(|p| score::most_probable(p) == class.index()).count();
+    for &class in method.classes() {
+        let of_class = called(class.index(), class)?;
         if class == Class::Hematoma {
-            point.validation_hematoma = found as f64 / called.len().max(1) as f64;
+            point.validation_hematoma = share(of_class);
         }
-        right += found;
-        certain += called.len();
+        (right, certain) = (right + of_class.0, certain + of_class.1);
     }
-    point.validation_accuracy = right as f64 / certain.max(1) as f64;
-    let weak = score::probabilities(net, &probe.gray[WEAK])?;
-    let alarms = weak.iter().filter(|p| score::most_probable(p) == hematoma).count();
-    point.validation_false_alarms = alarms as f64 / weak.len().max(1) as f64;
+    point.validation_accuracy = share((right, certain));
+    point.validation_false_alarms = share(called(WEAK, Class::Hematoma)?);
     Ok(())
-}
-
-fn write_curve(path: &Path, curve: &[CurvePoint]) -> Result<(), TrainError> {
-    let mut text = String::from(
-        "round,learning_rate,certain_loss,weak_loss,validation_accuracy,validation_hematoma,\
-         validation_false_alarms,seconds\n",
-    );
-    for point in curve {
-        text += &format!(
-            "{},{:.6},{:.5},{:.5},{:.5},{:.5},{:.5},{:.1}\n",
-            point.round,
-            point.learning_rate,
-            point.certain_loss,
-            point.weak_loss,
-            point.validation_accuracy,
-            point.validation_hematoma,
-            point.validation_false_alarms,
-            point.seconds
-        );
-    }
-    fs::write(path, text).map_err(|source| TrainError::Io { path: path.into(), source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_learning_rate_rises_and_falls_once() {
-        let rates: Vec<f64> = (0..100).map(|step| one_cycle(1.0, step, 100)).collect();
-        assert!((rates[0] - 0.04).abs() < 1e-9 && rates[99] < 2e-3);
-        let peak = rates.iter().position(|&rate| rate == 1.0).unwrap();
-        assert_eq!(peak, 20);
-        assert!(rates[..=peak].is_sorted() && rates[peak..].is_sorted_by(|a, b| a >= b));
-    }
 }

@@ -1,17 +1,26 @@
 //! A data set goes in, a model comes out: on drawn heads in PHE-SICH-CT-IDS's format.
 
+use hemapatch::label::Class;
+use hemapatch_train::bag::{Cutter, UNLABELLED};
+use hemapatch_train::checkpoint::CHECKPOINT;
 use hemapatch_train::evaluate;
 use hemapatch_train::export;
+use hemapatch_train::learning_curve::CURVE;
+use hemapatch_train::net::ResNet18;
+use hemapatch_train::paper_table;
 use hemapatch_train::passport::Passport;
 use hemapatch_train::prepare;
+use hemapatch_train::quantize;
 use hemapatch_train::recipe::{Recipe, Training};
-use hemapatch_train::shard::{Index, Shard};
+use hemapatch_train::record::RECORD;
+use hemapatch_train::shard::{Index, Shard, Source};
 use hemapatch_train::split::{Side, Split};
-use hemapatch_train::train::{self, CURVE, Ending, WEIGHTS, Weights};
+use hemapatch_train::train::{self, Ending, Job, WEIGHTS};
+use hemapatch_train::weights::Weights;
 use indicatif::ProgressBar;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
@@ -98,15 +107,18 @@ impl Run {
     }
 
     fn train(&self, stop: bool) -> Ending {
-        let stop = AtomicBool::new(stop);
-        train::train(&self.recipe, &self.shard, &self.split, self.out.path(), &stop, &self.progress).unwrap()
+        train::train(&self.job(false), &AtomicBool::new(stop), &self.progress).unwrap()
+    }
+
+    fn job(&self, resume: bool) -> Job<'_> {
+        Job { recipe: &self.recipe, shard: &self.shard, split: &self.split, out: self.out.path(), resume }
     }
 }
 
 #[test]
 fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     let _alone = alone();
-    let run = Run::prepare("ich16.toml", |training| {
+    let run = Run::prepare("ship.toml", |training| {
         training.rounds = 2;
         training.steps = 32;
         training.mine_from = 1;
@@ -120,33 +132,84 @@ fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     let curve = fs::read_to_string(out.path().join(CURVE)).unwrap();
     assert_eq!(curve.lines().count(), 1 + recipe.training.rounds);
 
-    let weights = Weights::load(recipe, &out.path().join(WEIGHTS)).unwrap();
+    let weights = Weights::<ResNet18>::load(recipe, &out.path().join(WEIGHTS)).unwrap();
     let mut shard = Shard::open(shard).unwrap();
-    let studies =
+    let mut studies =
         evaluate::score_side(&weights.net, recipe, &mut shard, split, Side::Validation, progress).unwrap();
-    let choices = evaluate::choose(&studies, recipe).unwrap();
-    let judgement = evaluate::judge(&studies, Side::Validation, recipe, &choices);
+    let choices = evaluate::choose(Source::PheSich, &mut studies, recipe).unwrap();
+    let judgement = evaluate::judge(&mut studies, Side::Validation, recipe, &choices);
     // Drawn heads are easy: a lesion that is not found means that labels and pixels are apart.
     let auc = judgement.whole.unwrap().slice_auc.unwrap().value;
     assert!(auc > 0.95, "slice AUC {auc} after two short rounds");
 
-    let passport = Passport::phe_sich("0.0.0");
+    let passport = Passport::phe_sich(recipe.method, "0.0.0");
     let model = export::export(&weights.net, recipe, &choices, &passport, &out.path().join("model")).unwrap();
-    assert_eq!(model.manifest().network.input, [3, 16, 16]);
+    assert_eq!(model.manifest().network.input, [5, 16, 16]);
+
+    let folder = out.path().join("model");
+    let quantized = quantize::quantize(&weights.net, recipe, &run.shard, split, progress).unwrap();
+    let found = &quantized.quantization;
+    assert!(found.chosen.argmax_agreement > 0.97, "{found:?}");
+    let model = quantize::write(&quantized, &folder).unwrap();
+    let int8 = model.manifest().network.int8.clone().unwrap();
+    assert_eq!(int8.calibration, found.chosen.method.name());
+    assert!(model.int8().unwrap().len() < model.network().len() / 3);
 }
 
 #[test]
 fn stopping_leaves_the_weights_so_far() {
     let _alone = alone();
-    let run = Run::prepare("paper.toml", |training| training.boxed_repeats = 1);
+    let run = Run::prepare("ship.toml", |training| training.boxed_repeats = 1);
     assert_eq!(run.train(true), Ending::Stopped);
-    assert!(Weights::load(&run.recipe, &run.out.path().join(WEIGHTS)).is_ok());
+    assert!(Weights::<ResNet18>::load(&run.recipe, &run.out.path().join(WEIGHTS)).is_ok());
+    assert!(!run.out.path().join(CHECKPOINT).exists(), "no round was finished");
+    let error = train::train(&run.job(true), &AtomicBool::new(false), &run.progress).unwrap_err();
+    assert!(error.to_string().starts_with("cannot resume: there is no"), "{error}");
+}
+
+#[test]
+fn a_training_that_was_stopped_goes_on_to_the_same_weights() {
+    let _alone = alone();
+    let mut run = Run::prepare("ship.toml", |training| {
+        training.rounds = 3;
+        training.steps = 8;
+        training.mine_from = 1;
+        training.boxed_repeats = 1;
+    });
+    run.train(false);
+    let path = |name: &str| run.out.path().join(name);
+    let expected = fs::read(path(WEIGHTS)).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(path(RECORD)).unwrap()).unwrap();
+    assert_eq!((&record["rounds"], &record["finished"]), (&3.into(), &true.into()));
+    assert_eq!(record["shard_sha256"].as_object().unwrap().len(), 3);
+
+    let stop = AtomicBool::new(false);
+    let ending = std::thread::scope(|scope| {
+        let training = scope.spawn(|| train::train(&run.job(false), &stop, &run.progress).unwrap());
+        // It forgets the old checkpoint first; then somewhere behind the first round's end.
+        let rounds = || fs::read_to_string(path(CURVE)).map_or(0, |curve| curve.lines().count());
+        while (!(2..4).contains(&rounds()) || !path(CHECKPOINT).exists()) && !training.is_finished() {
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        training.join().unwrap()
+    });
+    assert_eq!(ending, Ending::Stopped);
+    assert!(fs::read(path(WEIGHTS)).unwrap() != expected, "nothing was left to do");
+    train::train(&run.job(true), &AtomicBool::new(false), &run.progress).unwrap();
+    assert!(fs::read(path(WEIGHTS)).unwrap() == expected, "a resumed training gave other weights");
+    let rounds = fs::read_to_string(path(CURVE)).unwrap().lines().count() - 1;
+    assert_eq!(rounds, 3);
+
+    run.recipe.training.weight_decay *= 2.0;
+    let error = train::train(&run.job(true), &AtomicBool::new(false), &run.progress).unwrap_err();
+    assert!(error.to_string().ends_with("belongs to another recipe, split or shard"), "{error}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_weights_on_the_same_machine() {
     let _alone = alone();
-    let run = Run::prepare("ich16.toml", |training| {
+    let run = Run::prepare("ship.toml", |training| {
         training.rounds = 2;
         training.steps = 4;
         // The second round's batches depend on the first round's weights too.
@@ -159,4 +222,47 @@ fn the_same_seed_gives_the_same_weights_on_the_same_machine() {
     });
     // Not assert_eq: it would print megabytes.
     assert!(first == again, "two trainings by one recipe differ");
+}
+
+#[test]
+fn a_patch_that_is_dealt_out_lies_on_one_side() {
+    let run = Run::prepare("single.toml", |_| ());
+    let recipe = paper_table::by_patch(&run.recipe);
+    let cut = |recipe: &Recipe, side| {
+        Cutter::new(Shard::open(&run.shard).unwrap(), &run.split, side, recipe).cut_plain().unwrap()
+    };
+    let count = |side| cut(&recipe, side).count(Class::Hematoma.index());
+    let dealt = [Side::Training, Side::Validation, Side::Test].map(count);
+    // Hematoma is never thinned, so every patch of it is somewhere; those of test patients are nowhere.
+    let seen: usize = [Side::Training, Side::Validation]
+        .map(|side| cut(&run.recipe, side).count(Class::Hematoma.index()))
+        .iter()
+        .sum();
+    assert_eq!(dealt.iter().sum::<usize>(), seen);
+    assert!(dealt[0] > dealt[2] && dealt[2] > 0, "{dealt:?}");
+}
+
+#[test]
+fn patients_without_labels_teach_by_pseudo_labels() {
+    let _alone = alone();
+    let mut run = Run::prepare("semi.toml", |training| {
+        training.rounds = 3;
+        training.steps = 32;
+        training.boxed_repeats = 2;
+        training.average_decay = 0.5;
+    });
+    let semi = run.recipe.semi.as_mut().unwrap();
+    (semi.labelled_patients, semi.confidence, semi.from_round) = (2, 0.5, 1);
+    let shard = Shard::open(&run.shard).unwrap();
+    let bag = Cutter::new(shard, &run.split, Side::Training, &run.recipe).cut_round(0).unwrap();
+    assert!(bag.count(UNLABELLED) > 0 && bag.count(Class::Hematoma.index()) > 0);
+    assert_eq!(run.train(false), Ending::Finished);
+    let curve = fs::read_to_string(run.out.path().join(CURVE)).unwrap();
+    let losses: Vec<f64> =
+        curve.lines().skip(1).map(|line| line.split(',').nth(4).unwrap().parse().unwrap()).collect();
+    assert!(losses[0] == 0.0 && losses[1] > 0.0 && losses[2] > 0.0, "{curve}");
+
+    run.recipe.semi.as_mut().unwrap().labelled_patients = 100;
+    let error = train::train(&run.job(false), &AtomicBool::new(false), &run.progress).unwrap_err();
+    assert!(error.to_string().contains("must leave some over"), "{error}");
 }

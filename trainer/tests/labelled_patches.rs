@@ -23,7 +23,7 @@ fn label_patches(folder: &Path) {
         fs::create_dir_all(&patches).unwrap();
         for slice in 1..=SLICES {
             for patch in 0..PATCHES {
-                let class = Class::ALL[patch % Class::COUNT];
+                let class = Class::SINGLE[patch % Class::SINGLE.len()];
                 let level = [0, 99, 180, 245][class.index()];
                 let picture =
                     image::GrayImage::from_fn(16, 16, |_, _| image::Luma([level + random.below(11) as u8]));
@@ -50,7 +50,8 @@ fn short_recipe(name: &str) -> Recipe {
     recipe.training.rounds = 2;
     recipe.training.steps = 48;
     recipe.training.average_decay = 0.5;
-    recipe.training.batch = BatchPlan { background: 8, parenchyma: 8, hematoma: 8, skull: 8, weak: 0 };
+    recipe.training.batch =
+        BatchPlan { background: 8, parenchyma: 8, hematoma: 8, skull: 8, weak: 0, ..BatchPlan::default() };
     recipe
 }
 
@@ -75,7 +76,7 @@ fn labelled_patches_become_a_model_that_the_engine_opens() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     label_patches(data.path());
     let recipe = out.path().join("recipe.toml");
-    fs::write(&recipe, toml::to_string(&short_recipe("paper.toml")).unwrap()).unwrap();
+    fs::write(&recipe, toml::to_string(&short_recipe("single.toml")).unwrap()).unwrap();
     let run = |arguments: &[&str]| {
         let output = hemapatch_train(arguments, &recipe, out.path());
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
@@ -116,7 +117,7 @@ fn labelled_patches_are_not_trained_with_views_of_their_surroundings() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     label_patches(data.path());
     let recipe = out.path().join("recipe.toml");
-    fs::write(&recipe, toml::to_string(&short_recipe("ich16.toml")).unwrap()).unwrap();
+    fs::write(&recipe, toml::to_string(&short_recipe("ship.toml")).unwrap()).unwrap();
     assert!(
         hemapatch_train(&["prepare", "--data", data.path().to_str().unwrap()], &recipe, out.path())
             .status

@@ -5,11 +5,12 @@ use hemapatch::evidence::Calibration;
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
 use hemapatch_train::evaluate::Choices;
 use hemapatch_train::export;
+use hemapatch_train::net::ResNet18;
 use hemapatch_train::passport::Passport;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
 use hemapatch_train::shard::Source;
-use hemapatch_train::train::Weights;
+use hemapatch_train::weights::Weights;
 use ndarray::Array2;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -22,11 +23,11 @@ const CLOSE: f32 = 1e-4;
 
 #[test]
 fn engine_and_trainer_give_the_same_logits_on_a_thousand_patches() {
-    for recipe in ["ich16.toml", "paper.toml"] {
+    for recipe in ["ship.toml", "single.toml", "multilabel.toml"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(recipe);
         let recipe = Recipe::read(&path).unwrap();
         tch::manual_seed(11);
-        let weights = Weights::new(&recipe);
+        let weights = Weights::<ResNet18>::new(&recipe);
         let mut random = Random::new(12);
         let slice = Array2::from_shape_fn((512, 512), |_| random.below(256) as u8);
 
@@ -38,14 +39,17 @@ fn engine_and_trainer_give_the_same_logits_on_a_thousand_patches() {
         let calibration = Calibration { intercept: 0.0, slope: 1.0 };
         let choices = Choices {
             source: Source::PheSich,
+            temperature: 1.0,
             patch_probability: 0.5,
+            patch_goals: Vec::new(),
             slice: calibration,
             study: calibration,
             slice_probability: 0.5,
             study_probability: 0.5,
+            operating_point: "a test".into(),
         };
         let folder = tempfile::tempdir().unwrap();
-        let passport = Passport::phe_sich("0.0.0");
+        let passport = Passport::phe_sich(recipe.method, "0.0.0");
         let model = export::export(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();
         assert!(model.network().len() < 9_000_000, "dead taps are left out");
 

@@ -1,0 +1,110 @@
+//! The patches that calibration looks at: training patients' alone, as many of each kind.
+
+use super::QuantizeError;
+use crate::bag::{Bag, Cutter, KINDS, WEAK};
+use crate::net::ResNet18;
+use crate::random::Random;
+use crate::recipe::Recipe;
+use crate::shard::Shard;
+use crate::split::{Side, Split};
+use hemapatch::label::Class;
+use serde::{Deserialize, Serialize};
+use tch::nn::ModuleT;
+use tch::{Kind, Tensor};
+
+/// Patches of each kind, and hard ones.
+pub const OF_A_KIND: usize = 512;
+
+/// Weak negatives that hard ones are looked for among.
+const SEARCHED: usize = 8192;
+
+/// What the sample calls weak negatives, and those of them that look like hematoma most.
+const WEAK_NAME: &str = "weak";
+const HARD_NAME: &str = "hard";
+
+/// How many patches of a kind there are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stratum {
+    /// A class, `weak`, `hard` or `unlabelled`.
+    pub kind: String,
+    /// Fewer than [`OF_A_KIND`] where the training patients have no more.
+    pub patches: usize,
+}
+
+/// Calibration's patches.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// `[patches, views, size, size]`.
+    pub gray: Vec<u8>,
+    /// What they are.
+    pub strata: Vec<Stratum>,
+}
+
+impl Sample {
+    /// Draws from the training patients of `split`: the same patches for the same recipe and
+    /// shard, and of the hard ones, for the same `net`.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] if the shard cannot be read or has no patch for it.
+    pub fn draw(
+        net: &ResNet18,
+        recipe: &Recipe,
+        shard: Shard,
+        split: &Split,
+    ) -> Result<Sample, QuantizeError> {
+        let bag = Cutter::new(shard, split, Side::Training, recipe).cut_plain()?;
+        let random = Random::new(recipe.seed).fork(0x18);
+        let mut sample = Sample { gray: Vec::new(), strata: Vec::new() };
+        for kind in 0..KINDS {
+            let mut places: Vec<usize> = (0..bag.count(kind)).collect();
+            random.fork(kind as u64).shuffle(&mut places);
+            let (taken, rest) = places.split_at(places.len().min(OF_A_KIND));
+            sample.add(&bag, kind, name(kind), taken);
+            if kind == WEAK {
+                let hard = hardest(net, &bag, &rest[..rest.len().min(SEARCHED)])?;
+                sample.add(&bag, kind, HARD_NAME, &hard);
+            }
+        }
+        if sample.gray.is_empty() { Err(QuantizeError::NoPatches) } else { Ok(sample) }
+    }
+
+    fn add(&mut self, bag: &Bag, kind: usize, name: &str, places: &[usize]) {
+        for &place in places {
+            self.gray.extend_from_slice(bag.patch(kind, place));
+        }
+        self.strata.push(Stratum { kind: name.into(), patches: places.len() });
+    }
+
+    /// Number of patches.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.strata.iter().map(|stratum| stratum.patches).sum()
+    }
+}
+
+fn name(kind: usize) -> &'static str {
+    match Class::ALL.get(kind) {
+        Some(class) => class.name(),
+        None if kind == WEAK => WEAK_NAME,
+        None => "unlabelled",
+    }
+}
+
+/// The weak negatives among `places` whose logit of hematoma is highest above the others.
+fn hardest(net: &ResNet18, bag: &Bag, places: &[usize]) -> Result<Vec<usize>, QuantizeError> {
+    let shape = net.shape;
+    let mut ranked = Vec::with_capacity(places.len());
+    for places in places.chunks(OF_A_KIND) {
+        let gray: Vec<u8> = places.iter().flat_map(|&place| bag.patch(WEAK, place)).copied().collect();
+        let gray = Tensor::from_slice(&gray)
+            .view([places.len() as i64, shape.views, shape.size, shape.size])
+            .to_kind(Kind::Float);
+        let logits = tch::no_grad(|| net.forward_t(&gray, false));
+        let others = logits.index_fill(1, &Tensor::from(Class::Hematoma.index() as i64), f64::NEG_INFINITY);
+        let margin = logits.select(1, Class::Hematoma.index() as i64) - others.amax([1i64].as_slice(), false);
+        ranked.extend(Vec::<f32>::try_from(margin)?.into_iter().zip(places.iter().copied()));
+    }
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.truncate(OF_A_KIND);
+    Ok(ranked.into_iter().map(|(_, place)| place).collect())
+}
