@@ -3,9 +3,11 @@
 //! Slices of one patient on two sides inflate accuracy by tens of points, so a [`Split`] cannot
 //! be built with one, neither here nor from a file.
 
+use crate::shard::Index;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What a patient is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -90,6 +92,16 @@ impl Split {
         self.side_of.get(patient).copied()
     }
 
+    /// Where the slices of each of a side's patients lie in a shard.
+    #[must_use]
+    pub fn slices_of(&self, index: &Index, side: Side) -> Vec<Range<usize>> {
+        let patients = index.patients().into_iter();
+        patients
+            .filter(|(patient, _)| self.side_of(patient) == Some(side))
+            .map(|(_, slices)| slices)
+            .collect()
+    }
+
     /// A side's patients in the order of their names.
     pub fn patients(&self, side: Side) -> impl Iterator<Item = &str> {
         self.side_of.iter().filter(move |(_, of)| **of == side).map(|(patient, _)| patient.as_str())
@@ -128,6 +140,8 @@ impl From<Split> for Sides {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::{SCHEMA, SliceEntry, Source};
+    use hemapatch::prep::Preparation;
 
     fn patients(count: usize) -> Vec<String> {
         (0..count).map(|patient| format!("{patient:04}")).collect()
@@ -170,5 +184,30 @@ mod tests {
     #[test]
     fn refuses_too_few_patients_for_three_sides() {
         assert_eq!(Split::by_seed(&patients(1), 1), Err(SplitError::Empty(Side::Validation)));
+    }
+
+    #[test]
+    fn a_side_has_the_slices_of_its_patients_and_no_other() {
+        let entry = |patient: &str| SliceEntry {
+            patient: patient.into(),
+            name: patient.into(),
+            boxed: false,
+            box_distance: None,
+            hematoma_ml: None,
+            markers: None,
+        };
+        let index = Index {
+            schema: SCHEMA.into(),
+            source: Source::Phantoms,
+            preparation: Preparation::default(),
+            rows: 16,
+            columns: 16,
+            slices: ["a", "a", "b", "c", "c", "c", "d", "e", "f", "unknown"].map(entry).into(),
+        };
+        let split = r#"{"training": ["a", "d"], "validation": ["c", "e"], "test": ["b", "f"]}"#;
+        let split: Split = serde_json::from_str(split).unwrap();
+        assert_eq!(split.slices_of(&index, Side::Training), [0..2, 6..7]);
+        assert_eq!(split.slices_of(&index, Side::Validation), [3..6, 7..8]);
+        assert_eq!(split.slices_of(&index, Side::Test), [2..3, 8..9]);
     }
 }

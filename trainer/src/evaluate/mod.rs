@@ -90,13 +90,7 @@ pub fn score_side(
     side: Side,
     progress: &ProgressBar,
 ) -> Result<Vec<ScoredStudy>, ScoreError> {
-    let patients: Vec<std::ops::Range<usize>> = shard
-        .index()
-        .patients()
-        .into_iter()
-        .filter(|(patient, _)| split.side_of(patient) == Some(side))
-        .map(|(_, slices)| slices)
-        .collect();
+    let patients = split.slices_of(shard.index(), side);
     progress.set_length(patients.len() as u64);
     patients
         .into_iter()

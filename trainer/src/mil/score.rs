@@ -87,6 +87,9 @@ impl Scorer for AttentionNet {
                 after: pyramids.get(at + 1),
             });
             let outputs = self.outputs(patches.unique())?;
+            if outputs.iter().any(|output| !output.is_finite()) {
+                return Err(ScoreError::NotANumber(study.patient));
+            }
             let times = evidence::times(patches.places(), patches.in_bag(), outputs.nrows());
             let Some(bag) = Bag::pool(outputs.view(), &times) else { continue };
             for (probability, &logit) in bags.probabilities.column_mut(at).iter_mut().zip(bag.logits()) {

@@ -78,13 +78,7 @@ impl WindowCutter {
     #[must_use]
     pub fn new(shard: Shard, split: &Split, side: Side, recipe: &Recipe) -> WindowCutter {
         let labels = recipe.mil.bag_labels();
-        let patients: Vec<Range<usize>> = shard
-            .index()
-            .patients()
-            .into_iter()
-            .filter(|(patient, _)| split.side_of(patient) == Some(side))
-            .map(|(_, slices)| slices)
-            .collect();
+        let patients = split.slices_of(shard.index(), side);
         let (mut with, mut without) = (vec![Vec::new(); labels.len()], Vec::new());
         let mut lacking = vec![0usize; labels.len()];
         for slice in patients.iter().cloned().flatten() {

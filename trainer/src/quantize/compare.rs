@@ -82,7 +82,8 @@ impl Tally {
         let share = |part: u64, all: u64| (all > 0).then(|| part as f64 / all as f64);
         Closeness {
             method,
-            argmax_agreement: share(self.agreeing, patches).unwrap_or(1.0),
+            // Nothing that was compared agrees with nothing.
+            argmax_agreement: share(self.agreeing, patches).unwrap_or(0.0),
             hematoma_agreement: share(self.hematoma_of_both, self.hematoma_of_either),
             logit_error: (self.squares / self.logits.max(1) as f64).sqrt(),
             logit_error_largest: self.largest,
@@ -123,13 +124,7 @@ pub fn compare(
     // The f32 network's tally is the last.
     let mut tallies = vec![Tally::default(); candidates.len() + 1];
     let mut counted = 0;
-    let patients: Vec<_> = shard
-        .index()
-        .patients()
-        .into_iter()
-        .filter(|(patient, _)| split.side_of(patient) == Some(side))
-        .map(|(_, slices)| slices)
-        .collect();
+    let patients = split.slices_of(shard.index(), side);
     progress.set_length(patients.len() as u64);
     for slices in patients {
         let pyramids = slices

@@ -105,7 +105,9 @@ pub fn quantize(
     let within_bars = |found: &Closeness| {
         let auc_is_near = match (found.slice_auc, comparison.slice_auc) {
             (Some(found), Some(expected)) => (found - expected).abs() <= SLICE_AUC_BAR,
-            _ => true,
+            // Labelled patches have no slices, hence no AUC to lose.
+            (None, None) => true,
+            _ => false,
         };
         found.argmax_agreement >= AGREEMENT_BAR && auc_is_near
     };
