@@ -1,7 +1,7 @@
 //! A slice at full, half and quarter size, averaged once, with room around it for the wide views.
 
 use super::PatchSize;
-use ndarray::Array2;
+use ndarray::ArrayView2;
 
 /// Zeros around each level: a view at scale 4 of a 32-pixel patch reaches 12 quarter-size pixels beyond the slice.
 const MARGIN: usize = 16;
@@ -54,7 +54,8 @@ impl Pyramid {
     ///
     /// # Shape
     /// `[rows, columns]`, any size.
-    pub fn of(gray: &Array2<u8>) -> Self {
+    pub fn of<'a>(gray: impl Into<ArrayView2<'a, u8>>) -> Self {
+        let gray = gray.into();
         let mut pyramid = Self::empty(gray.nrows(), gray.ncols());
         pyramid.fill(gray);
         pyramid
@@ -71,7 +72,8 @@ impl Pyramid {
     ///
     /// # Panics
     /// When `gray` has another size than the pyramid.
-    pub fn fill(&mut self, gray: &Array2<u8>) {
+    pub fn fill<'a>(&mut self, gray: impl Into<ArrayView2<'a, u8>>) {
+        let gray = gray.into();
         assert_eq!(gray.dim(), (self.rows, self.columns), "a pyramid serves slices of one size");
         let [full, half, quarter] = &mut self.levels;
         for (row, gray) in full.rows_mut().zip(gray.rows()) {

@@ -4,14 +4,18 @@
 use crate::label_rule::UNCERTAIN;
 use crate::random::Random;
 use crate::recipe::Augmentation;
+use crate::shard::Slab;
 use crate::square;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 /// Fractional bits of source coordinates.
 const FRACTION: u32 = 12;
 
 /// A whole pixel in source coordinates.
 const ONE: u32 = 1 << FRACTION;
+
+/// Gray levels by which a thicker slice may differ from its own without its pixel classes becoming uncertain.
+const SAME_TISSUE: u8 = 12;
 
 /// Entries of the table of normal deviates.
 const DEVIATES: usize = 4096;
@@ -26,7 +30,10 @@ pub struct Variation {
     contrast: f64,
     brightness: f64,
     noise: f64,
+    /// Share of the 3x3 mean mixed in; below 0, of the difference from it added.
     blur: f64,
+    /// Share of both neighbours' mean mixed in.
+    thickness: f64,
 }
 
 impl Variation {
@@ -40,6 +47,7 @@ impl Variation {
             brightness: 0.0,
             noise: 0.0,
             blur: 0.0,
+            thickness: 0.0,
         }
     }
 
@@ -52,7 +60,7 @@ impl Variation {
         let size = 1.0 + either_way(random, bounds.size_percent) / 100.0;
         let one = f64::from(1u32 << FRACTION) / size;
         let fixed = |value: f64| (value * one).round() as i64;
-        Variation {
+        let mut variation = Variation {
             along_row: (fixed(libm::sin(angle)), fixed(libm::cos(angle))),
             shift: (random.below(patch_pixels) as i64, random.below(patch_pixels) as i64),
             contrast: 1.0 + either_way(random, bounds.contrast_percent) / 100.0,
@@ -60,34 +68,60 @@ impl Variation {
             noise: random.between(0.0, bounds.noise),
             // Every second draw keeps the sharpness it has.
             blur: if random.coin() { random.between(0.0, bounds.blur) } else { 0.0 },
+            thickness: 0.0,
+        };
+        // Drawn only where they are wanted: other recipes go on drawing the numbers that they drew.
+        if bounds.sharpen > 0.0 && variation.blur == 0.0 && random.coin() {
+            variation.blur = -random.between(0.0, bounds.sharpen);
         }
+        if bounds.thickness > 0.0 && random.coin() {
+            variation.thickness = random.between(0.0, bounds.thickness);
+        }
+        variation
     }
 
-    /// A slice and its pixel classes, changed. Classes follow the geometry alone.
+    /// A slice and its pixel classes, changed. Classes follow the geometry; where a thicker slice shows something
+    /// else than the slice did, they are uncertain.
     ///
     /// # Shape
     /// Both `[rows, columns]`, as they were.
     #[must_use]
-    pub fn apply(
-        &self,
-        gray: &Array2<u8>,
-        classes: &Array2<u8>,
-        random: &mut Random,
-    ) -> (Array2<u8>, Array2<u8>) {
-        let (mut gray, classes) = self.move_pixels(gray, classes);
-        if self.blur > 0.0 {
+    pub fn apply(&self, slab: &Slab<'_>, random: &mut Random) -> (Array2<u8>, Array2<u8>) {
+        let (mut gray, classes) = if self.thickness > 0.0 {
+            let (gray, classes) = self.thicken(slab);
+            self.move_pixels(gray.view(), classes.view())
+        } else {
+            self.move_pixels(slab.gray, slab.classes)
+        };
+        if self.blur != 0.0 {
             let smooth = square::mean(&gray, 1);
-            let share = (self.blur * 256.0) as u32;
-            gray.zip_mut_with(&smooth, |level, &smooth| {
-                *level = ((u32::from(*level) * (256 - share) + u32::from(smooth) * share + 128) >> 8) as u8;
-            });
+            let share = (self.blur * 256.0) as i32;
+            gray.zip_mut_with(&smooth, |level, &smooth| *level = mix(*level, smooth, share));
         }
         self.change_levels(&mut gray, random);
         (gray, classes)
     }
 
+    /// The slice as a thicker one would show it: with a share of the slices before and after, as far as there are any.
+    fn thicken(&self, slab: &Slab<'_>) -> (Array2<u8>, Array2<u8>) {
+        let (mut gray, mut classes) = (slab.gray.to_owned(), slab.classes.to_owned());
+        let of_each = (self.thickness * 128.0) as i32;
+        let [before, after] = slab.beside.map(|beside| beside.unwrap_or(slab.gray));
+        ndarray::Zip::from(&mut gray).and(&mut classes).and(before).and(after).for_each(
+            |level, class, &before, &after| {
+                let own = *level;
+                let beside = i32::from(before) + i32::from(after) - 2 * i32::from(own);
+                *level = (i32::from(own) + ((beside * of_each + 128) >> 8)).clamp(0, 255) as u8;
+                if level.abs_diff(own) > SAME_TISSUE {
+                    *class = UNCERTAIN;
+                }
+            },
+        );
+        (gray, classes)
+    }
+
     /// Bilinear for gray levels, nearest for classes; beyond the slice lies air.
-    fn move_pixels(&self, gray: &Array2<u8>, classes: &Array2<u8>) -> (Array2<u8>, Array2<u8>) {
+    fn move_pixels(&self, gray: ArrayView2<'_, u8>, classes: ArrayView2<'_, u8>) -> (Array2<u8>, Array2<u8>) {
         let (rows, columns) = gray.dim();
         let (mut moved, mut moved_classes) =
             (Array2::zeros((rows, columns)), Array2::from_elem((rows, columns), UNCERTAIN));
@@ -152,6 +186,12 @@ impl Variation {
     }
 }
 
+/// `share` 256ths of the way from a level to another, or away from it.
+fn mix(level: u8, other: u8, share: i32) -> u8 {
+    let (level, other) = (i32::from(level), i32::from(other));
+    ((level * (256 - share) + other * share + 128) >> 8).clamp(0, 255) as u8
+}
+
 /// Between two neighbours, scaled by [`ONE`].
 fn blend(first: u8, second: u8, share: u32) -> u32 {
     u32::from(first) * (ONE - share) + u32::from(second) * share
@@ -171,9 +211,13 @@ mod tests {
         Array2::from_shape_fn((64, 64), |(row, column)| (row * 3 + column) as u8)
     }
 
+    fn alone<'a>(gray: &'a Array2<u8>, classes: &'a Array2<u8>) -> Slab<'a> {
+        Slab { gray: gray.view(), classes: classes.view(), beside: [None; 2] }
+    }
+
     #[test]
     fn no_variation_keeps_the_slice() {
-        let (gray, classes) = Variation::none().apply(&slice(), &slice(), &mut Random::new(1));
+        let (gray, classes) = Variation::none().apply(&alone(&slice(), &slice()), &mut Random::new(1));
         assert_eq!(gray, slice());
         assert_eq!(classes, slice());
     }
@@ -193,7 +237,7 @@ mod tests {
         for seed in 0..20 {
             let mut random = Random::new(seed);
             let variation = Variation::draw(&bounds, 16, &mut random);
-            let (gray, classes) = variation.apply(&gray, &classes, &mut random);
+            let (gray, classes) = variation.apply(&alone(&gray, &classes), &mut random);
             assert!(gray.iter().any(|&level| level == 200), "the object is still there");
             for (level, class) in gray.iter().zip(&classes) {
                 // At the object's edge, bilinear and nearest may differ.
@@ -212,6 +256,34 @@ mod tests {
         Variation { noise: 20.0, brightness: 9.0, ..Variation::none() }
             .change_levels(&mut changed, &mut random);
         assert_eq!(gray, changed);
+    }
+
+    #[test]
+    fn a_sharper_kernel_widens_an_edge_and_a_softer_one_narrows_it() {
+        let edge = Array2::from_shape_fn((16, 16), |(_, column)| if column < 8 { 100 } else { 140 });
+        let beside_the_edge = |blur| {
+            let changed =
+                Variation { blur, ..Variation::none() }.apply(&alone(&edge, &edge), &mut Random::new(1));
+            (changed.0[[8, 7]], changed.0[[8, 8]], changed.0[[8, 2]])
+        };
+        assert_eq!(beside_the_edge(0.0), (100, 140, 100));
+        // The 3x3 mean is 113 and 127 there.
+        assert_eq!(beside_the_edge(0.5), (107, 134, 100));
+        assert_eq!(beside_the_edge(-0.5), (94, 147, 100));
+    }
+
+    #[test]
+    fn a_thicker_slice_shows_its_neighbours_and_doubts_what_they_change() {
+        let (own, classes) = (Array2::from_elem((4, 4), 100), Array2::from_elem((4, 4), 1));
+        let mut other = own.clone();
+        other[[0, 0]] = 200;
+        other[[0, 1]] = 140;
+        let slab = Slab { beside: [None, Some(other.view())], ..alone(&own, &classes) };
+        let variation = Variation { thickness: 0.5, ..Variation::none() };
+        let (gray, doubted) = variation.apply(&slab, &mut Random::new(1));
+        // A quarter of each neighbour; that before is missing.
+        assert_eq!((gray[[0, 0]], gray[[0, 1]], gray[[3, 3]]), (125, 110, 100));
+        assert_eq!((doubted[[0, 0]], doubted[[0, 1]], doubted[[3, 3]]), (UNCERTAIN, 1, 1));
     }
 
     #[test]

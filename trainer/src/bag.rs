@@ -6,7 +6,7 @@
 use crate::augment::Variation;
 use crate::random::Random;
 use crate::recipe::{Dealt, Recipe};
-use crate::shard::{Shard, ShardError};
+use crate::shard::Shard;
 use crate::shares::{Fill, PatchLabel, Shares, Target};
 use crate::split::{Side, Split};
 use hemapatch::label::Class;
@@ -68,6 +68,24 @@ impl Bag {
         }
     }
 
+    /// Those of a kind's patches at `places` that score highest, at most `most`, the highest first.
+    ///
+    /// # Errors
+    /// Whatever `score` fails with; it is given patches one after the other and gives a number for each.
+    pub fn hardest<E>(
+        &self,
+        kind: usize,
+        places: &[usize],
+        most: usize,
+        score: impl FnOnce(&[u8]) -> Result<Vec<f32>, E>,
+    ) -> Result<Vec<usize>, E> {
+        let gray: Vec<u8> = places.iter().flat_map(|&place| self.patch(kind, place)).copied().collect();
+        let mut ranked: Vec<(f32, usize)> = score(&gray)?.into_iter().zip(places.iter().copied()).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        ranked.truncate(most);
+        Ok(ranked.into_iter().map(|(_, place)| place).collect())
+    }
+
     /// One patch of a kind.
     #[must_use]
     pub fn patch(&self, kind: usize, index: usize) -> &[u8] {
@@ -102,6 +120,8 @@ impl Cutter {
         if index.rows <= recipe.patch_size.pixels() {
             // Slices of one patch: there is nothing around it that could be turned into it.
             (recipe.augmentation.rotation_deg, recipe.augmentation.size_percent) = (0.0, 0.0);
+            // Nor are they slices of one head.
+            recipe.augmentation.thickness = 0.0;
         }
         let of_side = |patient: &str| match recipe.split.by {
             Dealt::Patient => split.side_of(patient) == Some(side),
@@ -124,48 +144,44 @@ impl Cutter {
     }
 
     /// The augmented bag of round `round`; any round can be cut without those before it.
-    ///
-    /// # Errors
-    /// [`ShardError`] if the shard cannot be read.
-    pub fn cut_round(&mut self, round: usize) -> Result<Bag, ShardError> {
+    #[must_use]
+    pub fn cut_round(&self, round: usize) -> Bag {
         let mut bag = Bag::empty(&self.recipe);
         let random = self.random.fork(round as u64);
         let pixels = self.recipe.patch_size.pixels();
         let shift =
             if self.recipe.augmentation.shift && self.shard.index().rows > pixels { pixels } else { 1 };
-        for (at, patient) in self.patients.clone().into_iter().enumerate() {
+        for (at, patient) in self.patients.iter().enumerate() {
             let mut random = random.fork(at as u64);
             let repeats = if patient.labelled { self.recipe.training.boxed_repeats } else { 1 };
             for repeat in 0..repeats {
                 let variation = Variation::draw(&self.recipe.augmentation, shift, &mut random);
-                self.cut_patient(&patient, &variation, repeat > 0, &mut random, &mut bag)?;
+                self.cut_patient(patient, &variation, repeat > 0, &mut random, &mut bag);
             }
         }
-        Ok(bag)
+        bag
     }
 
     /// A bag of the slices as they are.
-    ///
-    /// # Errors
-    /// [`ShardError`] if the shard cannot be read.
-    pub fn cut_plain(&mut self) -> Result<Bag, ShardError> {
+    #[must_use]
+    pub fn cut_plain(&self) -> Bag {
         let mut bag = Bag::empty(&self.recipe);
         let mut random = self.random.fork(u64::MAX);
-        for patient in self.patients.clone() {
-            self.cut_patient(&patient, &Variation::none(), false, &mut random, &mut bag)?;
+        for patient in &self.patients {
+            self.cut_patient(patient, &Variation::none(), false, &mut random, &mut bag);
         }
-        Ok(bag)
+        bag
     }
 
     /// Cuts one patient's slices, all changed the same way; `only_hematoma` from boxed slices.
     fn cut_patient(
-        &mut self,
+        &self,
         patient: &Patient,
         variation: &Variation,
         only_hematoma: bool,
         random: &mut Random,
         bag: &mut Bag,
-    ) -> Result<(), ShardError> {
+    ) {
         let slices = patient.slices.clone();
         let reach = usize::from(self.recipe.views.iter().any(|view| view.slice_offset() != 0));
         let wanted: Vec<usize> = slices
@@ -179,8 +195,7 @@ impl Cutter {
             kept.retain(|&other, _| other >= first);
             for other in first..=last {
                 if let Entry::Vacant(vacant) = kept.entry(other) {
-                    let (gray, classes) = (self.shard.gray(other)?, self.shard.classes(other)?);
-                    let (gray, classes) = variation.apply(&gray, &classes, random);
+                    let (gray, classes) = variation.apply(&self.shard.slab(other, &slices), random);
                     vacant.insert((Pyramid::of(&gray), classes));
                 }
             }
@@ -192,7 +207,6 @@ impl Cutter {
             let wanted = Wanted { labelled: patient.labelled, only_hematoma };
             self.cut_slice(slice, around, classes, wanted, random, bag);
         }
-        Ok(())
     }
 
     fn cut_slice(
@@ -291,7 +305,7 @@ fn dealt_to(of_slice: &Random, row: usize, column: usize) -> Side {
 
 /// The bags of all rounds from one on, each cut while the one before it is in use.
 pub struct Bags {
-    receiver: Receiver<Result<Bag, ShardError>>,
+    receiver: Receiver<Bag>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -299,16 +313,14 @@ impl Bags {
     /// Starts cutting the bag of round `first`.
     #[must_use]
     pub fn start(shard: Shard, split: &Split, recipe: &Recipe, first: usize) -> Bags {
-        let mut cutter = Cutter::new(shard, split, Side::Training, recipe);
+        let cutter = Cutter::new(shard, split, Side::Training, recipe);
         let rounds = recipe.training.rounds;
         // A rendezvous: one bag in use, one waiting, none piling up.
         let (sender, receiver) = mpsc::sync_channel(0);
         let thread = std::thread::spawn(move || {
             for round in first..rounds {
-                let bag = cutter.cut_round(round);
-                let failed = bag.is_err();
                 // The other side hangs up when training ends early.
-                if sender.send(bag).is_err() || failed {
+                if sender.send(cutter.cut_round(round)).is_err() {
                     return;
                 }
             }
@@ -318,10 +330,10 @@ impl Bags {
 }
 
 impl Iterator for Bags {
-    type Item = Result<Bag, ShardError>;
+    type Item = Bag;
 
     /// The next round's bag; `None` after the last.
-    fn next(&mut self) -> Option<Result<Bag, ShardError>> {
+    fn next(&mut self) -> Option<Bag> {
         match self.receiver.recv() {
             Ok(bag) => Some(bag),
             Err(mpsc::RecvError) => {

@@ -78,16 +78,16 @@ pub fn forget(path: &Path) -> Result<(), CheckpointError> {
 ///
 /// # Errors
 /// [`CheckpointError::Torch`], [`CheckpointError::Io`].
-pub fn save<N: Network, const COLUMNS: usize>(
+pub fn save<N: Network>(
     path: &Path,
     fingerprint: &Fingerprint,
     weights: &Averaged<N>,
     optimizer: &AdamW,
-    curve: &[[f64; COLUMNS]],
+    curve: &[f64],
 ) -> Result<(), CheckpointError> {
     let mut tensors = vec![
         ("fingerprint".to_owned(), Tensor::from_slice(fingerprint)),
-        ("curve".to_owned(), Tensor::from_slice(curve.as_flattened())),
+        ("curve".to_owned(), Tensor::from_slice(curve)),
     ];
     for (kind, weights) in [("current", &weights.current), ("average", &weights.average)] {
         let named = weights.variables().into_iter().map(|(name, tensor)| (format!("{kind}/{name}"), tensor));
@@ -99,16 +99,17 @@ pub fn save<N: Network, const COLUMNS: usize>(
 
 /// Puts a checkpoint's state into `weights` and `optimizer`, and gives its curve.
 ///
-/// Curves are numbers here: what they mean is the training's business.
+/// Curves are numbers here, `columns` a round: what they mean is the training's business.
 ///
 /// # Errors
 /// [`CheckpointError`].
-pub fn load<N: Network, const COLUMNS: usize>(
+pub fn load<N: Network>(
     path: &Path,
     fingerprint: &Fingerprint,
+    columns: usize,
     weights: &mut Averaged<N>,
     optimizer: &mut AdamW,
-) -> Result<Vec<[f64; COLUMNS]>, CheckpointError> {
+) -> Result<Vec<f64>, CheckpointError> {
     if !path.is_file() {
         return Err(CheckpointError::Missing(path.into()));
     }
@@ -131,12 +132,11 @@ pub fn load<N: Network, const COLUMNS: usize>(
         }
     }
     let numbers = Vec::<f64>::try_from(found("curve")?).map_err(torch)?;
-    let (points, rest) = numbers.as_chunks::<COLUMNS>();
-    if !rest.is_empty() {
+    if !numbers.len().is_multiple_of(columns) {
         return Err(damaged("curve"));
     }
     optimizer.restore(&saved).ok_or_else(|| damaged("optimizer"))?;
-    Ok(points.to_vec())
+    Ok(numbers)
 }
 
 /// First beside its place, then there: whoever stops us in between leaves the old file.

@@ -60,8 +60,22 @@ pub fn export(
         Method::Multilabel => Outputs::Sigmoid,
         Method::Single | Method::Mil => Outputs::Softmax,
     };
-    let face = Face { outputs, labels, encode: &|notes| onnx::encode(net, notes) };
-    write_model(face, recipe, choices, passport, folder)
+    let manifest = manifest(outputs, labels, recipe, choices, passport);
+    let network = encode(net, &manifest)?;
+    write_model(manifest, &network, folder)
+}
+
+/// A network as ONNX, with what a manifest says of it.
+fn encode(net: &ResNet18, manifest: &Manifest) -> Result<Vec<u8>, tch::TchError> {
+    onnx::encode(net, &as_pairs(&notes(manifest)))
+}
+
+/// Whether a manifest's network is this one.
+///
+/// # Errors
+/// When libtorch does not give the weights.
+pub fn is_of(manifest: &Manifest, net: &ResNet18) -> Result<bool, tch::TchError> {
+    Ok(sha256_hex(&encode(net, manifest)?) == manifest.network.sha256)
 }
 
 /// The same for a network of bags.
@@ -75,51 +89,44 @@ pub fn export_bags(
     passport: &Passport,
     folder: &Path,
 ) -> Result<Model, ExportError> {
-    let labels = recipe.mil.labels.clone();
-    let face =
-        Face { outputs: Outputs::Attention, labels, encode: &|notes| onnx::encode_attention(net, notes) };
-    write_model(face, recipe, choices, passport, folder)
+    let manifest = manifest(Outputs::Attention, recipe.mil.labels.clone(), recipe, choices, passport);
+    let network = onnx::encode_attention(net, &as_pairs(&notes(&manifest)))?;
+    write_model(manifest, &network, folder)
 }
 
-/// Writes a network as ONNX, with notes.
-type Encode<'a> = dyn Fn(&[(&str, &str)]) -> Result<Vec<u8>, tch::TchError> + 'a;
-
-/// What tells the kinds of networks apart.
-struct Face<'a> {
-    outputs: Outputs,
-    labels: Vec<String>,
-    encode: &'a Encode<'a>,
-}
-
-fn write_model(
-    Face { outputs, labels, encode }: Face<'_>,
-    recipe: &Recipe,
-    choices: &Choices,
-    passport: &Passport,
-    folder: &Path,
-) -> Result<Model, ExportError> {
-    let write = |name: &str, bytes: &[u8]| {
-        let path = folder.join(name);
-        fs::write(&path, bytes).map_err(|source| ExportError::Io { path, source })
-    };
-    fs::create_dir_all(folder).map_err(|source| ExportError::Io { path: folder.into(), source })?;
-    let views: Vec<String> = recipe
+/// What an ONNX file says of itself.
+fn notes(manifest: &Manifest) -> [(&'static str, String); 7] {
+    let views: Vec<String> = manifest
+        .patch
         .views
         .iter()
         .map(|view| format!("scale {} slice {:+}", view.scale(), view.slice_offset()))
         .collect();
-    let notes = [
-        ("model", recipe.name.as_str()),
-        ("version", &passport.version),
-        ("labels", &labels.join(", ")),
-        ("views", &views.join(", ")),
-        ("input", "gray levels 0 to 255"),
-        ("intended_use", INTENDED_USE),
-        ("license", &passport.license),
-    ];
-    let network = encode(&notes)?;
+    [
+        ("model", manifest.name.clone()),
+        ("version", manifest.version.clone()),
+        ("labels", manifest.network.labels.join(", ")),
+        ("views", views.join(", ")),
+        ("input", "gray levels 0 to 255".into()),
+        ("intended_use", INTENDED_USE.into()),
+        ("license", manifest.license.clone()),
+    ]
+}
+
+fn as_pairs<'a>(notes: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    notes.iter().map(|(key, value)| (*key, value.as_str())).collect()
+}
+
+/// The manifest of a network that is not written yet.
+fn manifest(
+    outputs: Outputs,
+    labels: Vec<String>,
+    recipe: &Recipe,
+    choices: &Choices,
+    passport: &Passport,
+) -> Manifest {
     let size = recipe.patch_size.pixels();
-    let manifest = Manifest {
+    Manifest {
         schema: SCHEMA.into(),
         name: recipe.name.clone(),
         version: passport.version.clone(),
@@ -129,7 +136,7 @@ fn write_model(
         training_data: passport.training_data.clone(),
         network: Network {
             file: NETWORK.into(),
-            sha256: sha256_hex(&network),
+            sha256: String::new(),
             input: [recipe.views.len(), size, size],
             outputs,
             labels,
@@ -155,8 +162,17 @@ fn write_model(
             slice_probability: choices.slice_probability,
             operating_point: choices.operating_point.clone(),
         },
+    }
+}
+
+fn write_model(mut manifest: Manifest, network: &[u8], folder: &Path) -> Result<Model, ExportError> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(|source| ExportError::Io { path, source })
     };
-    write(NETWORK, &network)?;
+    manifest.network.sha256 = sha256_hex(network);
+    fs::create_dir_all(folder).map_err(|source| ExportError::Io { path: folder.into(), source })?;
+    write(NETWORK, network)?;
     write(MANIFEST, toml::to_string_pretty(&manifest)?.as_bytes())?;
     let model = Model::open(folder)?;
     engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN })?;

@@ -29,11 +29,26 @@ pub struct CurvePoint {
     pub seconds: f64,
 }
 
-impl CurvePoint {
-    /// How many numbers a point has.
-    pub const COLUMNS: usize = 9;
+/// One round's line of a learning curve: numbers with names.
+pub trait Point: Sized {
+    /// What the numbers are called: the round and its learning rate first, the seconds last.
+    const NAMES: &'static [&'static str];
 
-    const NAMES: [&str; CurvePoint::COLUMNS] = [
+    /// The point's numbers, in the order of their names.
+    fn numbers(&self) -> Vec<f64>;
+
+    /// The point of these numbers; `None` if there are not as many as names.
+    fn of(numbers: &[f64]) -> Option<Self>;
+
+    /// Spent on all rounds so far.
+    fn seconds(&self) -> f64;
+
+    /// The point for whoever watches.
+    fn words(&self) -> String;
+}
+
+impl Point for CurvePoint {
+    const NAMES: &'static [&'static str] = &[
         "round",
         "learning_rate",
         "certain_loss",
@@ -45,10 +60,8 @@ impl CurvePoint {
         "seconds",
     ];
 
-    /// The point's numbers, in the order of the file's columns.
-    #[must_use]
-    pub fn numbers(&self) -> [f64; CurvePoint::COLUMNS] {
-        [
+    fn numbers(&self) -> Vec<f64> {
+        vec![
             self.round as f64,
             self.learning_rate,
             self.certain_loss,
@@ -61,10 +74,8 @@ impl CurvePoint {
         ]
     }
 
-    /// The point of these numbers.
-    #[must_use]
-    pub fn of(numbers: [f64; CurvePoint::COLUMNS]) -> CurvePoint {
-        let [
+    fn of(numbers: &[f64]) -> Option<CurvePoint> {
+        let &[
             round,
             learning_rate,
             certain_loss,
@@ -74,8 +85,11 @@ impl CurvePoint {
             validation_hematoma,
             validation_false_alarms,
             seconds,
-        ] = numbers;
-        CurvePoint {
+        ] = numbers
+        else {
+            return None;
+        };
+        Some(CurvePoint {
             round: round as usize,
             learning_rate,
             certain_loss,
@@ -85,7 +99,18 @@ impl CurvePoint {
             validation_hematoma,
             validation_false_alarms,
             seconds,
-        }
+        })
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    fn words(&self) -> String {
+        format!(
+            "loss {:.4} + {:.4}, validation {:.4}, false alarms {:.4}",
+            self.certain_loss, self.weak_loss, self.validation_accuracy, self.validation_false_alarms
+        )
     }
 }
 
@@ -93,10 +118,11 @@ impl CurvePoint {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(path: &Path, curve: &[CurvePoint]) -> io::Result<()> {
-    let mut text = CurvePoint::NAMES.join(",") + "\n";
+pub fn write<P: Point>(path: &Path, curve: &[P]) -> io::Result<()> {
+    let mut text = P::NAMES.join(",") + "\n";
     for point in curve {
-        let [round, rate, numbers @ .., seconds] = point.numbers();
+        let numbers = point.numbers();
+        let [round, rate, numbers @ .., seconds] = &numbers[..] else { continue };
         let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:.5}")).collect();
         text += &format!("{round},{rate:.6},{},{seconds:.1}\n", numbers.join(","));
     }
@@ -110,7 +136,8 @@ mod tests {
     #[test]
     fn a_point_is_found_again_in_its_numbers() {
         let point = CurvePoint { round: 3, weak_loss: 0.25, seconds: 9.5, ..CurvePoint::default() };
-        assert_eq!(CurvePoint::of(point.numbers()), point);
+        assert_eq!(CurvePoint::of(&point.numbers()), Some(point));
+        assert_eq!(CurvePoint::of(&[1.0, 2.0]), None);
     }
 
     #[test]
@@ -123,6 +150,6 @@ mod tests {
             text.lines().nth(1).unwrap(),
             "1,0.002000,0.00000,0.00000,0.00000,0.00000,0.00000,0.00000,0.0"
         );
-        assert!(text.lines().all(|line| line.split(',').count() == CurvePoint::COLUMNS));
+        assert!(text.lines().all(|line| line.split(',').count() == CurvePoint::NAMES.len()));
     }
 }

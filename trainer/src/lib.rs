@@ -37,6 +37,7 @@ pub mod random;
 pub mod recipe;
 pub mod record;
 pub mod report;
+mod rounds;
 pub mod score;
 pub mod shard;
 pub mod shares;

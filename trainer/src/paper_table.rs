@@ -9,13 +9,12 @@ use crate::metrics::ConfusionMatrix;
 use crate::net::ResNet18;
 use crate::recipe::{Augmentation, Dealt, Method, Recipe};
 use crate::score;
-use crate::shard::{Shard, ShardError};
+use crate::shard::Shard;
 use crate::shares::Target;
 use crate::split::{Side, Split};
 use hemapatch::label::Class;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::Path;
 
 /// The paper's networks by the names of our recipes, with its training, validation and test accuracy in
 /// percent.
@@ -27,17 +26,6 @@ const TABLE_1: [f64; 4] = [3225.0, 3225.0, 330.0, 733.0];
 
 /// From this probability on a multi-label network says yes.
 const YES: f32 = 0.5;
-
-/// Why patches cannot be judged.
-#[derive(Debug, thiserror::Error)]
-pub enum PaperTableError {
-    /// The shard cannot be read.
-    #[error(transparent)]
-    Shard(#[from] ShardError),
-    /// libtorch failed.
-    #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
-}
 
 /// How well the certain patches of one side are called.
 #[derive(Clone, Debug, Serialize)]
@@ -74,15 +62,15 @@ pub fn by_patch(recipe: &Recipe) -> Recipe {
 /// Judges a network on one side's certain patches, as they are.
 ///
 /// # Errors
-/// [`PaperTableError`].
+/// When libtorch fails.
 pub fn accuracy(
     net: &ResNet18,
     recipe: &Recipe,
-    shard: &Path,
+    shard: &Shard,
     split: &Split,
     side: Side,
-) -> Result<PatchAccuracy, PaperTableError> {
-    let bag = Cutter::new(Shard::open(shard)?, split, side, recipe).cut_plain()?;
+) -> Result<PatchAccuracy, tch::TchError> {
+    let bag = Cutter::new(shard.clone(), split, side, recipe).cut_plain();
     let mut patches = ConfusionMatrix::new(recipe.method.classes().iter().map(|class| class.name()));
     let (mut right, mut known) = (0u64, 0u64);
     for &truth in recipe.method.classes() {

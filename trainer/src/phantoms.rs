@@ -37,8 +37,8 @@ const WITH_HEMATOMA: usize = 3;
 /// Sites in a hundred, in the order of [`Site::ALL`].
 const SITE_PERCENT: [usize; 4] = [45, 30, 15, 10];
 
-/// Smallest hematoma that is drawn.
-const LEAST_VOLUME_ML: f64 = 3.0;
+/// Smallest hematoma that is drawn, mL, where nothing else is asked for.
+pub const LEAST_VOLUME_ML: f64 = 3.0;
 
 /// Share of the hematomas that show a marker.
 const MARKER_SHARE: f64 = 0.35;
@@ -73,6 +73,11 @@ pub struct Cohort {
     pub seed: u64,
     /// How they are scanned.
     pub scan: Scan,
+    /// Smallest hematoma, where its site has room for that.
+    ///
+    /// # Units
+    /// mL.
+    pub least_ml: f64,
 }
 
 /// Why a cohort cannot be drawn.
@@ -97,7 +102,7 @@ struct DrawnSlice {
 }
 
 impl Cohort {
-    /// The patient at place `index`, from 0: three of five have a hematoma, 3 mL to the largest
+    /// The patient at place `index`, from 0: three of five have a hematoma, of the least volume to the largest
     /// that its site has room for, with any of the markers.
     #[must_use]
     pub fn spec(&self, index: usize) -> Spec {
@@ -111,7 +116,7 @@ impl Cohort {
         let noise_hu = random.between(2.5, 4.5);
         let kernel_mm = random.between(0.45, 0.75);
         let bleeds = index % OF_PATIENTS < WITH_HEMATOMA;
-        let hematoma = bleeds.then(|| hematoma(&mut random));
+        let hematoma = bleeds.then(|| hematoma(self.least_ml, &mut random));
         Spec {
             seed,
             slices,
@@ -161,7 +166,7 @@ impl Cohort {
     }
 }
 
-fn hematoma(random: &mut Random) -> Hematoma {
+fn hematoma(least_ml: f64, random: &mut Random) -> Hematoma {
     let mut percent = random.below(100);
     let mut site = Site::Putamen;
     for (next, share) in Site::ALL.into_iter().zip(SITE_PERCENT) {
@@ -173,8 +178,9 @@ fn hematoma(random: &mut Random) -> Hematoma {
     }
     let side = if random.coin() { Side::Left } else { Side::Right };
     // Small ones are commoner: the volume's logarithm is uniform.
-    let (least, most) = (libm::log(LEAST_VOLUME_ML), libm::log(site.max_volume_ml()));
-    let volume_ml = libm::exp(random.between(least, most)).min(site.max_volume_ml());
+    let most_ml = site.max_volume_ml();
+    let (least, most) = (libm::log(least_ml.min(most_ml)), libm::log(most_ml));
+    let volume_ml = libm::exp(random.between(least, most)).min(most_ml);
     let mut markers: Vec<Marker> = Marker::ALL.into_iter().filter(|_| random.unit() < MARKER_SHARE).collect();
     // These two divide the hematoma in two different ways; one of them has to go.
     let dropped = if random.coin() { Marker::BlendSign } else { Marker::FluidLevel };
@@ -297,7 +303,7 @@ mod tests {
 
     fn prepared(patients: usize, preparation: Preparation) -> (tempfile::TempDir, Shard) {
         let folder = tempfile::tempdir().unwrap();
-        let cohort = Cohort { patients, seed: 5, scan: SCAN };
+        let cohort = Cohort { patients, seed: 5, scan: SCAN, least_ml: LEAST_VOLUME_ML };
         cohort.prepare(folder.path(), preparation, &ProgressBar::hidden()).unwrap();
         let shard = Shard::open(folder.path()).unwrap();
         (folder, shard)
@@ -305,7 +311,7 @@ mod tests {
 
     #[test]
     fn every_patient_can_be_rendered_and_three_of_five_bleed() {
-        let cohort = Cohort { patients: 200, seed: 3, scan: Scan::default() };
+        let cohort = Cohort { patients: 200, seed: 3, scan: Scan::default(), least_ml: LEAST_VOLUME_ML };
         let specs: Vec<Spec> = (0..cohort.patients).map(|index| cohort.spec(index)).collect();
         assert!(specs.iter().all(|spec| spec.validate() == Ok(())));
         let bleeds: Vec<&Hematoma> = specs.iter().filter_map(|spec| spec.hematoma.as_ref()).collect();
@@ -327,7 +333,7 @@ mod tests {
         let (_folder, shard) = prepared(4, Preparation::default());
         let index = shard.index();
         assert_eq!((index.source, index.slices.len(), index.rows), (Source::Phantoms, 40, 96));
-        let cohort = Cohort { patients: 4, seed: 5, scan: SCAN };
+        let cohort = Cohort { patients: 4, seed: 5, scan: SCAN, least_ml: LEAST_VOLUME_ML };
         for (patient, (name, slices)) in index.patients().into_iter().enumerate() {
             assert_eq!(name, format!("phantom-{:04}", patient + 1));
             let slices = &index.slices[slices];
@@ -358,7 +364,7 @@ mod tests {
             assert_eq!(on.count(), 1, "{}", slice.name);
         }
         // Nor is one drawn twice under two names.
-        let cohort = Cohort { patients: 10, seed: 5, scan: SCAN };
+        let cohort = Cohort { patients: 10, seed: 5, scan: SCAN, least_ml: LEAST_VOLUME_ML };
         let persons: BTreeSet<u64> = (0..10).map(|index| cohort.spec(index).seed).collect();
         assert_eq!(persons.len(), 10);
     }
@@ -367,10 +373,10 @@ mod tests {
     #[test]
     fn classes_move_with_their_slice() {
         for center in [Centering::Off, Centering::Shift, Centering::Upright] {
-            let (_folder, mut shard) = prepared(2, Preparation { center, ..Preparation::default() });
+            let (_folder, shard) = prepared(2, Preparation { center, ..Preparation::default() });
             let mut levels: [Vec<u8>; Class::COUNT] = Default::default();
             for slice in 0..shard.index().slices.len() {
-                let (gray, classes) = (shard.gray(slice).unwrap(), shard.classes(slice).unwrap());
+                let (gray, classes) = (shard.gray(slice), shard.classes(slice));
                 for (&level, &class) in gray.iter().zip(&classes) {
                     if let Some(levels) = levels.get_mut(usize::from(class)) {
                         levels.push(level);
@@ -400,19 +406,19 @@ mod tests {
 
     #[test]
     fn without_bone_no_pixel_is_skull() {
-        let (_folder, mut shard) = prepared(1, Preparation { bone: Bone::Remove, ..Preparation::default() });
-        let middle = shard.classes(7).unwrap();
+        let (_folder, shard) = prepared(1, Preparation { bone: Bone::Remove, ..Preparation::default() });
+        let middle = shard.classes(7);
         assert!(middle.iter().all(|&class| class != Class::Skull as u8));
         assert!(middle.iter().filter(|&&class| class == Class::Parenchyma as u8).count() > 500);
     }
 
     #[test]
     fn every_class_fills_patches() {
-        let (_folder, mut shard) = prepared(5, Preparation::default());
+        let (_folder, shard) = prepared(5, Preparation::default());
         let fill = Fill { other: 0.8, hematoma: 0.6 };
         let mut found = BTreeSet::new();
         for slice in 0..shard.index().slices.len() {
-            let classes = shard.classes(slice).unwrap();
+            let classes = shard.classes(slice);
             for patch in classes.exact_chunks((2, 2)) {
                 if let PatchLabel::Certain(class) = Shares::of(patch).label(fill, &Class::ALL, false) {
                     found.insert(class);

@@ -270,12 +270,12 @@ mod tests {
             "a/split_pic/a_3_0_16.png",
             "a/a_3_grid.png",
         ];
-        let (Prepared { index, conflicting }, mut shard) = prepare_named(&names).unwrap();
+        let (Prepared { index, conflicting }, shard) = prepare_named(&names).unwrap();
         assert_eq!((index.rows, index.columns, index.slices.len(), conflicting), (16, 16, 4, 0));
         assert_eq!(index.source, Source::LabelledPatches);
         assert_eq!(index.patients(), [("a", 0..3), ("a_1", 3..4)]);
         assert_eq!(index.slices[1].name, "a_1_32_64.C.png");
-        assert_eq!(shard.classes(1).unwrap()[[3, 3]], Class::Hematoma as u8);
+        assert_eq!(shard.classes(1)[[3, 3]], Class::Hematoma as u8);
     }
 
     #[test]

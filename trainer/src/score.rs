@@ -4,12 +4,12 @@ use crate::calibration::Target;
 use crate::metrics::ConfusionMatrix;
 use crate::net::{ResNet18, Shape};
 use crate::recipe::{Method, Recipe};
-use crate::shard::{Shard, ShardError};
+use crate::shard::{Shard, SliceEntry};
 use crate::shares::{Fill, PatchLabel, Shares};
 use hemapatch::evidence;
 use hemapatch::label::{BagLabel, Class};
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
-use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3, Axis, s};
 use std::ops::Range;
 use tch::nn::ModuleT;
 use tch::{Kind, Tensor};
@@ -59,6 +59,23 @@ pub struct BagScores {
 }
 
 impl ScoredStudy {
+    /// A patient's slices before any patch of them is scored.
+    pub(crate) fn unscored(entries: &[SliceEntry], grid: Grid, method: Method) -> ScoredStudy {
+        ScoredStudy {
+            patient: entries.first().map(|entry| entry.patient.clone()).unwrap_or_default(),
+            hematoma: Array3::zeros((entries.len(), grid.rows, grid.columns)),
+            bags: None,
+            boxed: entries.iter().map(|entry| entry.boxed).collect(),
+            box_distance: entries.iter().map(|entry| entry.box_distance).collect(),
+            patches: ConfusionMatrix::default(),
+            certain: Vec::new(),
+            method,
+            logits: Array2::zeros((0, 0)),
+            taught: Vec::new(),
+            hematoma_pixels: vec![0; entries.len()],
+        }
+    }
+
     /// What slices and studies are judged by: the patches' probabilities, or the bags', a grid of one a slice.
     #[must_use]
     pub fn evidence(&self) -> ArrayView3<'_, f32> {
@@ -110,7 +127,7 @@ pub trait Scorer {
     fn score_study(
         &self,
         recipe: &Recipe,
-        shard: &mut Shard,
+        shard: &Shard,
         slices: Range<usize>,
     ) -> Result<ScoredStudy, ScoreError>;
 }
@@ -119,7 +136,7 @@ impl Scorer for ResNet18 {
     fn score_study(
         &self,
         recipe: &Recipe,
-        shard: &mut Shard,
+        shard: &Shard,
         slices: Range<usize>,
     ) -> Result<ScoredStudy, ScoreError> {
         score_study(self, recipe, shard, slices)
@@ -171,15 +188,51 @@ fn forward(
 /// Why a patient cannot be scored.
 #[derive(Debug, thiserror::Error)]
 pub enum ScoreError {
-    /// The shard cannot be read.
-    #[error(transparent)]
-    Shard(#[from] ShardError),
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// The network is broken, by a learning rate too high, say.
     #[error("the network gives patient {0} scores that are no numbers")]
     NotANumber(String),
+}
+
+/// Cuts the patches of a patient's slices, one slice after the other, and hands them over with the slice's place
+/// among them.
+///
+/// # Errors
+/// Whatever `visit` fails with.
+pub(crate) fn for_each_slice<E>(
+    recipe: &Recipe,
+    shard: &Shard,
+    slices: Range<usize>,
+    mut visit: impl FnMut(usize, &Patches) -> Result<(), E>,
+) -> Result<(), E> {
+    let pyramids: Vec<Pyramid> = slices.map(|slice| Pyramid::of(shard.gray(slice))).collect();
+    let mut patches = Patches::new(grid(recipe, shard), &recipe.views);
+    for (at, this) in pyramids.iter().enumerate() {
+        let before = at.checked_sub(1).and_then(|before| pyramids.get(before));
+        patches.cut(Neighbourhood { before, this, after: pyramids.get(at + 1) });
+        visit(at, &patches)?;
+    }
+    Ok(())
+}
+
+/// The grid that a recipe lays over a shard's slices.
+pub(crate) fn grid(recipe: &Recipe, shard: &Shard) -> Grid {
+    Grid::over(shard.index().rows, shard.index().columns, recipe.patch_size)
+}
+
+/// What is known of each whole patch of a slice: the places of the grid, and the patches' pixels by class.
+pub(crate) fn whole_patches<'a>(
+    classes: ArrayView2<'a, u8>,
+    grid: Grid,
+    size: usize,
+) -> impl Iterator<Item = (usize, Shares)> + 'a {
+    (0..grid.patches()).filter_map(move |place| {
+        let (top, left) = (place / grid.columns * size, place % grid.columns * size);
+        let whole = top + size <= classes.nrows() && left + size <= classes.ncols();
+        whole.then(|| (place, Shares::of(classes.slice(s![top..top + size, left..left + size]))))
+    })
 }
 
 /// Scores the patient whose slices are `slices` of the shard.
@@ -189,67 +242,43 @@ pub enum ScoreError {
 pub fn score_study(
     net: &ResNet18,
     recipe: &Recipe,
-    shard: &mut Shard,
+    shard: &Shard,
     slices: Range<usize>,
 ) -> Result<ScoredStudy, ScoreError> {
-    let (rows, columns) = (shard.index().rows, shard.index().columns);
-    let grid = Grid::over(rows, columns, recipe.patch_size);
+    let grid = grid(recipe, shard);
     let entries = &shard.index().slices[slices.clone()];
-    let mut study = ScoredStudy {
-        patient: entries.first().map(|entry| entry.patient.clone()).unwrap_or_default(),
-        hematoma: Array3::zeros((slices.len(), grid.rows, grid.columns)),
-        bags: None,
-        boxed: entries.iter().map(|entry| entry.boxed).collect(),
-        box_distance: entries.iter().map(|entry| entry.box_distance).collect(),
-        patches: ConfusionMatrix::new(recipe.method.classes().iter().map(|class| class.name())),
-        certain: Vec::new(),
-        method: recipe.method,
-        logits: Array2::zeros((0, 0)),
-        taught: Vec::new(),
-        hematoma_pixels: Vec::with_capacity(slices.len()),
-    };
     let known = recipe.method.classes();
-    let mut all_logits: Vec<f32> = Vec::with_capacity(slices.len() * grid.rows * grid.columns * known.len());
-    let far_from_boxes: Vec<bool> = entries
-        .iter()
-        .map(|entry| entry.box_distance.is_none_or(|distance| distance >= recipe.labels.box_distance))
-        .collect();
+    let mut study = ScoredStudy {
+        patches: ConfusionMatrix::new(known.iter().map(|class| class.name())),
+        ..ScoredStudy::unscored(entries, grid, recipe.method)
+    };
     let fill = Fill { other: recipe.labels.fill, hematoma: recipe.labels.hematoma_fill };
     let size = recipe.patch_size.pixels();
-    let pyramids = slices
-        .clone()
-        .map(|slice| Ok(Pyramid::of(&shard.gray(slice)?)))
-        .collect::<Result<Vec<Pyramid>, ShardError>>()?;
-    let mut patches = Patches::new(grid, &recipe.views);
-    for (at, slice) in slices.enumerate() {
-        patches.cut(Neighbourhood {
-            before: at.checked_sub(1).and_then(|before| pyramids.get(before)),
-            this: &pyramids[at],
-            after: pyramids.get(at + 1),
-        });
+    let mut all_logits: Vec<f32> = Vec::with_capacity(slices.len() * grid.patches() * known.len());
+    for_each_slice(recipe, shard, slices.clone(), |at, patches| {
         let unique = logits(net, patches.unique())?;
-        let classes = shard.classes(slice)?;
-        study.hematoma_pixels.push(hematoma_pixels(&classes));
-        for (place, &index) in patches.places().iter().enumerate() {
-            let (row, column) = (place / grid.columns, place % grid.columns);
-            let logits = unique.row(index as usize);
-            all_logits.extend(logits);
-            let (top, left) = (row * size, column * size);
-            if top + size > rows || left + size > columns {
-                continue;
-            }
-            let pixels = classes.slice(s![top..top + size, left..left + size]);
-            let target = match Shares::of(pixels).label(fill, known, far_from_boxes[at]) {
+        let first = all_logits.len() / known.len();
+        for &index in patches.places() {
+            all_logits.extend(unique.row(index as usize));
+        }
+        let classes = shard.classes(slices.start + at);
+        study.hematoma_pixels[at] = hematoma_pixels(classes);
+        let far_from_boxes =
+            entries[at].box_distance.is_none_or(|distance| distance >= recipe.labels.box_distance);
+        for (place, shares) in whole_patches(classes, grid, size) {
+            let target = match shares.label(fill, known, far_from_boxes) {
                 PatchLabel::Certain(truth) => {
-                    study.patches.add(truth.index(), most_probable(logits));
+                    let called = most_probable(unique.row(patches.places()[place] as usize));
+                    study.patches.add(truth.index(), called);
                     Target::Class(truth.index())
                 }
                 PatchLabel::WeakNegative => Target::NotHematoma,
                 PatchLabel::Unknown => continue,
             };
-            study.taught.push((all_logits.len() / known.len() - 1, target));
+            study.taught.push((first + place, target));
         }
-    }
+        Ok::<(), ScoreError>(())
+    })?;
     if all_logits.iter().any(|logit| !logit.is_finite()) {
         return Err(ScoreError::NotANumber(study.patient));
     }
@@ -260,7 +289,7 @@ pub fn score_study(
 }
 
 /// How many pixels are labelled hematoma.
-pub(crate) fn hematoma_pixels(classes: &Array2<u8>) -> usize {
+pub(crate) fn hematoma_pixels(classes: ArrayView2<u8>) -> usize {
     classes.iter().filter(|&&class| class == Class::Hematoma as u8).count()
 }
 

@@ -1,16 +1,19 @@
 //! A shard: a data set after preparation, as two files of planes and a list of their slices.
 //!
 //! `gray.bin` holds the prepared slices, `classes.bin` the certain class of each pixel, both
-//! `[slices, rows, columns]` bytes; `shard.json` says whose they are. Slices are read one by one
-//! (the system's page cache keeps them), so a shard may be larger than memory.
+//! `[slices, rows, columns]` bytes; `shard.json` says whose they are. The planes are mapped, not read: a shard
+//! may be larger than memory, and all who cut from it share the system's page cache without a copy.
 
 use hemapatch::phantom::Marker;
 use hemapatch::prep::Preparation;
-use ndarray::Array2;
+use memmap2::Mmap;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Version of the format and of the label rule: a shard of another one is not read.
 pub const SCHEMA: &str = "hemapatch-train.shard/2";
@@ -18,6 +21,12 @@ pub const SCHEMA: &str = "hemapatch-train.shard/2";
 const INDEX: &str = "shard.json";
 const GRAY: &str = "gray.bin";
 const CLASSES: &str = "classes.bin";
+
+/// The files of a shard.
+pub const FILES: [&str; 3] = [INDEX, GRAY, CLASSES];
+
+/// What a file is called until its shard is whole.
+const UNFINISHED: &str = "new";
 
 /// Which kind of data set a shard was made of. Its words are those that the list has kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +94,7 @@ pub struct Index {
 impl Index {
     /// The patients' names and their slices' places, in the order of the shard.
     #[must_use]
-    pub fn patients(&self) -> Vec<(&str, std::ops::Range<usize>)> {
+    pub fn patients(&self) -> Vec<(&str, Range<usize>)> {
         let mut start = 0;
         self.slices
             .chunk_by(|a, b| a.patient == b.patient)
@@ -145,8 +154,8 @@ pub enum ShardError {
     Empty,
 }
 
-/// Writes a shard slice by slice. Without [`ShardWriter::finish`] there is no shard: the list
-/// comes last.
+/// Writes a shard slice by slice, beside one that is there already: [`ShardWriter::finish`] puts it in its place,
+/// and whoever has the old one open keeps it.
 pub struct ShardWriter {
     folder: PathBuf,
     gray: BufWriter<File>,
@@ -159,7 +168,7 @@ fn in_file(path: &Path) -> impl FnOnce(io::Error) -> ShardError {
 }
 
 impl ShardWriter {
-    /// Begins a shard in `folder`, replacing one that is there.
+    /// Begins a shard in `folder`.
     ///
     /// # Errors
     /// [`ShardError::Io`].
@@ -169,13 +178,10 @@ impl ShardWriter {
         preparation: Preparation,
     ) -> Result<ShardWriter, ShardError> {
         fs::create_dir_all(folder).map_err(in_file(folder))?;
-        let list = folder.join(INDEX);
-        if list.exists() {
-            // Half a new shard must not be read with an old list.
-            fs::remove_file(&list).map_err(in_file(&list))?;
-        }
         let create = |name| {
-            let path = folder.join(name);
+            let path = unfinished(folder, name);
+            // One that was left half way may be read-only by now.
+            let _ = fs::remove_file(&path);
             File::create(&path).map(BufWriter::new).map_err(in_file(&path))
         };
         let index =
@@ -207,7 +213,7 @@ impl ShardWriter {
             return Err(ShardError::Scattered(entry.patient));
         }
         for (plane, file, name) in [(gray, &mut self.gray, GRAY), (classes, &mut self.classes, CLASSES)] {
-            let path = self.folder.join(name);
+            let path = unfinished(&self.folder, name);
             plane
                 .rows()
                 .into_iter()
@@ -218,7 +224,7 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// Writes the list and with it the shard.
+    /// Puts the shard in its place.
     ///
     /// # Errors
     /// [`ShardError`] if there is no slice or the disk is full.
@@ -227,23 +233,55 @@ impl ShardWriter {
         if index.slices.is_empty() {
             return Err(ShardError::Empty);
         }
-        gray.flush().map_err(in_file(&folder.join(GRAY)))?;
-        classes.flush().map_err(in_file(&folder.join(CLASSES)))?;
-        let path = folder.join(INDEX);
+        for (file, name) in [(&mut gray, GRAY), (&mut classes, CLASSES)] {
+            let path = unfinished(&folder, name);
+            file.flush().map_err(in_file(&path))?;
+            // Planes are mapped by whoever reads them: nobody is to write to them again.
+            let mut permissions = file.get_ref().metadata().map_err(in_file(&path))?.permissions();
+            permissions.set_readonly(true);
+            file.get_ref().set_permissions(permissions).map_err(in_file(&path))?;
+        }
+        let path = unfinished(&folder, INDEX);
         let text = serde_json::to_string_pretty(&index)
             .map_err(|error| ShardError::Format { path: path.clone(), problem: error.to_string() })?;
         fs::write(&path, text).map_err(in_file(&path))?;
+        // The list goes first and comes last: new planes are never read with an old list.
+        match fs::remove_file(folder.join(INDEX)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(in_file(&folder.join(INDEX))(error));
+            }
+            _ => (),
+        }
+        for name in [GRAY, CLASSES, INDEX] {
+            let path = folder.join(name);
+            fs::rename(unfinished(&folder, name), &path).map_err(in_file(&path))?;
+        }
         Ok(index)
     }
 }
 
-/// A shard, open for reading.
-#[derive(Debug)]
+fn unfinished(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.{UNFINISHED}"))
+}
+
+/// A slice, what is certain of it, and its neighbours; all `[rows, columns]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Slab<'a> {
+    /// The slice.
+    pub gray: ArrayView2<'a, u8>,
+    /// Its pixels' classes.
+    pub classes: ArrayView2<'a, u8>,
+    /// The slices before and after.
+    pub beside: [Option<ArrayView2<'a, u8>>; 2],
+}
+
+/// A shard, open for reading. A clone costs nothing and shares what is mapped.
+#[derive(Clone, Debug)]
 pub struct Shard {
     folder: PathBuf,
-    gray: File,
-    classes: File,
-    index: Index,
+    gray: Arc<Mmap>,
+    classes: Arc<Mmap>,
+    index: Arc<Index>,
 }
 
 impl Shard {
@@ -276,13 +314,13 @@ impl Shard {
             let path = folder.join(name);
             let file = File::open(&path).map_err(in_file(&path))?;
             let bytes = file.metadata().map_err(in_file(&path))?.len();
-            if bytes == expected {
-                Ok(file)
-            } else {
-                Err(format(&path, format!("has {bytes} bytes, its list says {expected}")))
+            if bytes != expected {
+                return Err(format(&path, format!("has {bytes} bytes, its list says {expected}")));
             }
+            map(&file).map(Arc::new).map_err(in_file(&path))
         };
-        Ok(Shard { gray: open(GRAY)?, classes: open(CLASSES)?, folder: folder.into(), index })
+        let (gray, classes) = (open(GRAY)?, open(CLASSES)?);
+        Ok(Shard { gray, classes, folder: folder.into(), index: Arc::new(index) })
     }
 
     /// The list of slices.
@@ -297,28 +335,51 @@ impl Shard {
         &self.folder
     }
 
-    /// Reads a prepared slice.
+    /// A prepared slice, `[rows, columns]`.
     ///
-    /// # Errors
-    /// [`ShardError::Io`].
-    pub fn gray(&mut self, slice: usize) -> Result<Array2<u8>, ShardError> {
-        read_plane(&mut self.gray, &self.index, slice).map_err(in_file(&self.folder.join(GRAY)))
+    /// # Panics
+    /// If the shard has no such slice.
+    #[must_use]
+    pub fn gray(&self, slice: usize) -> ArrayView2<'_, u8> {
+        self.plane(&self.gray, slice)
     }
 
-    /// Reads the pixel classes of a slice, see [`crate::label_rule::pixel_classes`].
+    /// The pixel classes of a slice, see [`crate::label_rule::pixel_classes`], `[rows, columns]`.
     ///
-    /// # Errors
-    /// [`ShardError::Io`].
-    pub fn classes(&mut self, slice: usize) -> Result<Array2<u8>, ShardError> {
-        read_plane(&mut self.classes, &self.index, slice).map_err(in_file(&self.folder.join(CLASSES)))
+    /// # Panics
+    /// If the shard has no such slice.
+    #[must_use]
+    pub fn classes(&self, slice: usize) -> ArrayView2<'_, u8> {
+        self.plane(&self.classes, slice)
+    }
+
+    /// A slice with its classes and the slices before and after it, as far as they are among `patient`'s.
+    ///
+    /// # Panics
+    /// If the shard has no such slice.
+    #[must_use]
+    pub fn slab(&self, slice: usize, patient: &Range<usize>) -> Slab<'_> {
+        let beside = [slice.checked_sub(1), slice.checked_add(1)];
+        let beside =
+            beside.map(|other| other.filter(|other| patient.contains(other)).map(|other| self.gray(other)));
+        Slab { gray: self.gray(slice), classes: self.classes(slice), beside }
+    }
+
+    fn plane<'a>(&'a self, planes: &'a [u8], slice: usize) -> ArrayView2<'a, u8> {
+        let bytes = self.index.plane_bytes();
+        ArrayView2::from_shape((self.index.rows, self.index.columns), &planes[slice * bytes..][..bytes])
+            .expect("a plane has as many bytes as pixels")
     }
 }
 
-fn read_plane(file: &mut File, index: &Index, slice: usize) -> io::Result<Array2<u8>> {
-    let mut plane = Array2::zeros((index.rows, index.columns));
-    file.seek(SeekFrom::Start((slice * index.plane_bytes()) as u64))?;
-    file.read_exact(plane.as_slice_mut().expect("a new plane is in standard layout"))?;
-    Ok(plane)
+/// Maps a finished file of planes.
+#[allow(unsafe_code)]
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the bytes stay put while the map lives, since nobody writes to a finished file: `ShardWriter` writes
+    // under another name, takes the right to write away and only then renames, so a shard prepared anew is another
+    // file and this one stays until it is unmapped. A user who grants himself that right and changes the file
+    // during a training breaks this, as he would break any training.
+    unsafe { Mmap::map(file) }
 }
 
 #[cfg(test)]
@@ -349,13 +410,32 @@ mod tests {
             writer.push(entry(patient, "x"), &plane(at), &plane(100 + at)).unwrap();
         }
         let index = writer.finish().unwrap();
-        let mut shard = Shard::open(folder.path()).unwrap();
+        let shard = Shard::open(folder.path()).unwrap();
         assert_eq!(shard.index(), &index);
         assert_eq!(index.patients(), [("a", 0..2), ("b", 2..3)]);
         for at in [2, 0, 1] {
-            assert_eq!(shard.gray(at).unwrap(), plane(at as u8));
-            assert_eq!(shard.classes(at).unwrap(), plane(100 + at as u8));
+            assert_eq!(shard.gray(at), plane(at as u8));
+            assert_eq!(shard.classes(at), plane(100 + at as u8));
         }
+    }
+
+    #[test]
+    fn whoever_has_a_shard_open_keeps_it_when_another_takes_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |level| {
+            let mut writer =
+                ShardWriter::create(folder.path(), Source::PheSich, Preparation::default()).unwrap();
+            writer.push(entry("a", "x"), &plane(level), &plane(level)).unwrap();
+            writer
+        };
+        write(1).finish().unwrap();
+        let first = Shard::open(folder.path()).unwrap();
+        let second = write(2);
+        assert_eq!(Shard::open(folder.path()).unwrap().gray(0), plane(1), "nothing changes before the end");
+        second.finish().unwrap();
+        assert_eq!(first.gray(0), plane(1));
+        assert_eq!(Shard::open(folder.path()).unwrap().gray(0), plane(2));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), FILES.len(), "nothing is left over");
     }
 
     #[test]
@@ -379,6 +459,7 @@ mod tests {
         let again = writer.push(entry("a", "y"), &plane(0), &plane(0));
         assert!(matches!(again, Err(ShardError::Scattered(_))));
         writer.finish().unwrap();
+        fs::remove_file(folder.path().join(GRAY)).unwrap();
         fs::write(folder.path().join(GRAY), [0; 47]).unwrap();
         let error = Shard::open(folder.path()).unwrap_err().to_string();
         assert!(error.ends_with("gray.bin: has 47 bytes, its list says 48"), "{error}");

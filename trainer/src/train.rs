@@ -3,8 +3,8 @@
 
 use crate::bag::{Bag, Bags, Cutter, UNLABELLED, WEAK};
 use crate::batch::Sampler;
-use crate::checkpoint::{self, CHECKPOINT, CheckpointError};
-use crate::learning_curve::{self, CURVE, CurvePoint};
+use crate::checkpoint::CheckpointError;
+use crate::learning_curve::CurvePoint;
 use crate::loss::{Losses, Objective};
 use crate::net::ResNet18;
 use crate::optimizer::{AdamW, one_cycle};
@@ -12,6 +12,7 @@ use crate::pseudo;
 use crate::random::Random;
 use crate::recipe::{Method, Recipe, Training};
 use crate::record::{self, RECORD, Record};
+use crate::rounds::Rounds;
 use crate::score;
 use crate::shard::{Index, Shard, ShardError, Source};
 use crate::split::{Side, Split};
@@ -21,7 +22,6 @@ use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 use std::{fs, io};
 use tch::nn::ModuleT;
 
@@ -33,7 +33,7 @@ const MINED: usize = 40_000;
 const HARD_SHARE: usize = 8;
 
 /// Validation patches of each kind behind a point of the learning curve.
-const PROBE: usize = 1_000;
+pub(crate) const PROBE: usize = 1_000;
 
 /// Why training stops without a model.
 #[derive(Debug, thiserror::Error)]
@@ -140,83 +140,38 @@ pub fn check(recipe: &Recipe, index: &Index) -> Result<(), TrainError> {
 /// # Errors
 /// [`TrainError`].
 pub fn train(job: &Job, stop: &AtomicBool, progress: &ProgressBar) -> Result<Ending, TrainError> {
-    let Job { recipe, split, out, .. } = *job;
-    let training = &recipe.training;
-    let (first, second) = (Shard::open(job.shard)?, Shard::open(job.shard)?);
-    check(recipe, first.index())?;
-    let index = first.index().clone();
-    let hashes = job.hashes()?;
-    let fingerprint = record::fingerprint(recipe, split, &hashes);
-    tch::set_num_threads(training.threads);
-    tch::manual_seed(recipe.seed as i64);
-    let mut weights = Averaged::<ResNet18>::new(recipe)?;
-    let mut optimizer = AdamW::new(&weights.current.store, training.weight_decay);
-    let kept = out.join(CHECKPOINT);
-    let mut curve: Vec<CurvePoint> = if job.resume {
-        let points = checkpoint::load(&kept, &fingerprint, &mut weights, &mut optimizer)?;
-        // Those beside it may be of a training that came after it and was stopped.
-        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
-        points.into_iter().map(CurvePoint::of).collect()
-    } else {
-        checkpoint::forget(&kept)?;
-        Vec::new()
-    };
-    let spent = curve.last().map_or(0.0, |point| point.seconds);
-    let started = Instant::now();
-    progress.set_length((training.rounds * training.steps) as u64);
-    progress.set_position((curve.len() * training.steps) as u64);
-    let bags = Bags::start(first, split, recipe, curve.len());
-    let mut probe = Cutter::new(second, split, Side::Validation, recipe).cut_plain()?;
+    let Job { recipe, split, .. } = *job;
+    let shard = Shard::open(job.shard)?;
+    let mut rounds = Rounds::<ResNet18, CurvePoint>::begin(job, &shard, stop, progress)?;
+    let bags = Bags::start(shard.clone(), split, recipe, rounds.done());
+    let mut probe = Cutter::new(shard, split, Side::Validation, recipe).cut_plain();
     probe.thin(PROBE);
     let objective = Objective::of(recipe, weights::device(recipe));
-    let mut ending = Ending::Finished;
     for bag in bags {
-        let bag = bag?;
-        require_patches(training, &bag)?;
-        let mut round = Round { number: curve.len(), recipe, bag: &bag, objective: &objective, stop };
-        let mut point = round.train(&weights, &mut optimizer, progress)?;
-        look(&weights.average.net, recipe.method, &probe, &mut point)?;
-        point.seconds = spent + started.elapsed().as_secs_f64();
-        progress.set_message(format!(
-            "round {}: loss {:.4} + {:.4}, validation {:.4}, false alarms {:.4}",
-            point.round,
-            point.certain_loss,
-            point.weak_loss,
-            point.validation_accuracy,
-            point.validation_false_alarms
-        ));
-        curve.push(point);
-        let stopped = stop.load(Ordering::Relaxed);
-        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
-        let path = out.join(CURVE);
-        learning_curve::write(&path, &curve).map_err(|source| TrainError::Io { path, source })?;
-        if stopped {
-            // Of a round that was cut short the checkpoint knows nothing: resuming does it over.
-            ending = Ending::Stopped;
+        require_patches(&recipe.training, &bag)?;
+        let round = Round { number: rounds.done(), recipe, bag: &bag, objective: &objective, stop };
+        let mut point = round.train(&rounds.weights, &mut rounds.optimizer, progress)?;
+        look(&rounds.weights.average.net, recipe.method, &probe, &mut point)?;
+        point.seconds = rounds.seconds();
+        if rounds.end(point)? == Ending::Stopped {
             break;
         }
-        let points: Vec<_> = curve.iter().map(CurvePoint::numbers).collect();
-        checkpoint::save(&kept, &fingerprint, &weights, &optimizer, &points)?;
     }
-    let whole = curve.len() - usize::from(ending == Ending::Stopped);
-    let seconds = spent + started.elapsed().as_secs_f64();
-    job.write_record(&Record::new(recipe, &index, hashes, whole, seconds))?;
-    progress.finish();
-    Ok(ending)
+    rounds.finish()
 }
 
 /// One round of batches from one bag.
-struct Round<'a> {
-    number: usize,
-    recipe: &'a Recipe,
-    bag: &'a Bag,
-    objective: &'a Objective,
-    stop: &'a AtomicBool,
+pub(crate) struct Round<'a> {
+    pub number: usize,
+    pub recipe: &'a Recipe,
+    pub bag: &'a Bag,
+    pub objective: &'a Objective,
+    pub stop: &'a AtomicBool,
 }
 
 impl Round<'_> {
-    fn train(
-        &mut self,
+    pub fn train(
+        &self,
         weights: &Averaged<ResNet18>,
         optimizer: &mut AdamW,
         progress: &ProgressBar,
@@ -288,21 +243,22 @@ fn require_patches(training: &Training, bag: &Bag) -> Result<(), TrainError> {
 }
 
 /// The weak negatives that the network takes for hematoma most.
-fn hardest(net: &ResNet18, method: Method, bag: &Bag) -> Result<Vec<usize>, tch::TchError> {
+pub(crate) fn hardest(net: &ResNet18, method: Method, bag: &Bag) -> Result<Vec<usize>, tch::TchError> {
     let count = bag.count(WEAK);
     let scored = count.min(MINED);
     let places: Vec<usize> = (0..scored).map(|index| index * count / scored).collect();
-    let gray: Vec<u8> = places.iter().flat_map(|&place| bag.patch(WEAK, place)).copied().collect();
-    let called = score::probabilities(net, method, &gray)?;
-    let mut ranked: Vec<(f32, usize)> =
-        called.column(Class::Hematoma.index()).iter().copied().zip(places).collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    ranked.truncate(scored / HARD_SHARE);
-    Ok(ranked.into_iter().map(|(_, place)| place).collect())
+    bag.hardest(WEAK, &places, scored / HARD_SHARE, |gray| {
+        Ok(score::probabilities(net, method, gray)?.column(Class::Hematoma.index()).to_vec())
+    })
 }
 
 /// Fills in the curve's validation columns.
-fn look(net: &ResNet18, method: Method, probe: &Bag, point: &mut CurvePoint) -> Result<(), tch::TchError> {
+pub(crate) fn look(
+    net: &ResNet18,
+    method: Method,
+    probe: &Bag,
+    point: &mut CurvePoint,
+) -> Result<(), tch::TchError> {
     let called = |kind: usize, class: Class| -> Result<(usize, usize), tch::TchError> {
         let probabilities = score::probabilities(net, method, &probe.gray[kind])?;
         let found = probabilities.outer_iter().filter(|p| score::most_probable(*p) == class.index());

@@ -135,9 +135,9 @@ fn learns_to_find_a_lesion_from_bag_labels_alone() {
     assert_eq!(curve.lines().count(), 2, "{curve}");
 
     let weights = AttentionWeights::load(&recipe, &folder.path().join(WEIGHTS)).unwrap();
-    let mut shard = Shard::open(&shard).unwrap();
+    let shard = Shard::open(&shard).unwrap();
     let mut studies =
-        evaluate::score_side(&weights.net, &recipe, &mut shard, &split, Side::Validation, &progress).unwrap();
+        evaluate::score_side(&weights.net, &recipe, &shard, &split, Side::Validation, &progress).unwrap();
     let choices = evaluate::choose(Source::PheSich, &mut studies, &recipe).unwrap();
     let judgement = evaluate::judge(&mut studies, Side::Validation, &recipe, &choices).whole.unwrap();
     let (slices, studies) = (judgement.slice_auc.unwrap().value, judgement.study_auc.unwrap().value);
@@ -161,13 +161,11 @@ fn learns_a_marker_of_drawn_slices() {
     let (stop, progress) = (AtomicBool::new(false), ProgressBar::hidden());
     mil::train(&job(&recipe, &shard, &split, folder.path()), &stop, &progress).unwrap();
     let weights = AttentionWeights::load(&recipe, &folder.path().join(WEIGHTS)).unwrap();
-    let mut shard = Shard::open(&shard).unwrap();
+    let shard = Shard::open(&shard).unwrap();
     // More held-out patients than validation has: both kinds of lesions are among them.
     let mut studies = Vec::new();
     for side in [Side::Validation, Side::Test] {
-        studies.extend(
-            evaluate::score_side(&weights.net, &recipe, &mut shard, &split, side, &progress).unwrap(),
-        );
+        studies.extend(evaluate::score_side(&weights.net, &recipe, &shard, &split, side, &progress).unwrap());
     }
     let labels = judge::judge(&studies, &recipe.pooling, recipe.seed);
     assert_eq!(labels.len(), 2);
@@ -249,8 +247,8 @@ fn scoring_pools_as_the_window_that_was_trained_on() {
     tch::manual_seed(3);
     let weights = AttentionWeights::new(&recipe);
     let shard = || Shard::open(folder.path()).unwrap();
-    let mut cutter = WindowCutter::new(shard(), &split, Side::Validation, &recipe);
-    let windows = cutter.cut_plain(1).unwrap();
+    let cutter = WindowCutter::new(shard(), &split, Side::Validation, &recipe);
+    let windows = cutter.cut_plain(1);
     let (window, bag) = (&windows[0], &windows[0].bags[0]);
     assert!(bag.patches.len() > 16 && bag.patches.len() < 36, "the corners show air");
     let outputs = weights.net.outputs(&window.gray).unwrap();
@@ -266,7 +264,7 @@ fn scoring_pools_as_the_window_that_was_trained_on() {
     let known =
         |entry: &SliceEntry| entry.box_distance.is_some_and(|distance| distance == 0 || distance >= 2);
     let first = slices.clone().position(|slice| known(&index.slices[slice])).unwrap();
-    let study = weights.net.score_study(&recipe, &mut shard(), slices).unwrap();
+    let study = weights.net.score_study(&recipe, &shard(), slices).unwrap();
     let found = study.bags.unwrap().probabilities[[0, first]];
     assert!((found - evidence::sigmoid(logit)).abs() < 1e-5);
 }

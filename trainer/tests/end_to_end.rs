@@ -12,8 +12,8 @@ use hemapatch_train::passport::Passport;
 use hemapatch_train::prepare;
 use hemapatch_train::quantize;
 use hemapatch_train::recipe::{Recipe, Training};
-use hemapatch_train::record::RECORD;
-use hemapatch_train::shard::{Index, Shard, Source};
+use hemapatch_train::record::{self, RECORD};
+use hemapatch_train::shard::{FILES, Index, Shard, Source};
 use hemapatch_train::split::{Side, Split};
 use hemapatch_train::train::{self, Ending, Job, WEIGHTS};
 use hemapatch_train::weights::Weights;
@@ -116,6 +116,33 @@ impl Run {
 }
 
 #[test]
+fn weights_are_judged_by_the_recipe_and_the_data_that_they_were_trained_with() {
+    let run = Run::prepare("ship.toml", |training| (training.rounds, training.steps) = (1, 1));
+    run.train(false);
+    let check = |recipe: &Recipe, shard: &Path| {
+        record::check(run.out.path(), recipe, shard).map_err(|error| error.to_string())
+    };
+    check(&run.recipe, &run.shard).unwrap();
+    let mut recipe = run.recipe.clone();
+    (recipe.name, recipe.pooling.sigma_slices) = ("another".into(), 3.0);
+    check(&recipe, &run.shard).expect("what is chosen after training may change");
+    recipe.labels.fill = 0.7;
+    let error = check(&recipe, &run.shard).unwrap_err();
+    assert!(error.ends_with("trained by a recipe with another labels: train again"), "{error}");
+
+    let other = run.out.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for name in FILES {
+        fs::copy(run.shard.join(name), other.join(name)).unwrap();
+    }
+    check(&run.recipe, &other).expect("the same data in another place");
+    let list = fs::read_to_string(other.join(FILES[0])).unwrap();
+    fs::write(other.join(FILES[0]), list.replacen("0001_00", "0001_99", 1)).unwrap();
+    let error = check(&run.recipe, &other).unwrap_err();
+    assert!(error.contains("trained on another shard"), "{error}");
+}
+
+#[test]
 fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     let _alone = alone();
     let run = Run::prepare("ship.toml", |training| {
@@ -133,9 +160,9 @@ fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     assert_eq!(curve.lines().count(), 1 + recipe.training.rounds);
 
     let weights = Weights::<ResNet18>::load(recipe, &out.path().join(WEIGHTS)).unwrap();
-    let mut shard = Shard::open(shard).unwrap();
+    let shard = Shard::open(shard).unwrap();
     let mut studies =
-        evaluate::score_side(&weights.net, recipe, &mut shard, split, Side::Validation, progress).unwrap();
+        evaluate::score_side(&weights.net, recipe, &shard, split, Side::Validation, progress).unwrap();
     let choices = evaluate::choose(Source::PheSich, &mut studies, recipe).unwrap();
     let judgement = evaluate::judge(&mut studies, Side::Validation, recipe, &choices);
     // Drawn heads are easy: a lesion that is not found means that labels and pixels are apart.
@@ -146,8 +173,15 @@ fn trains_judges_and_exports_a_model_that_the_engine_opens() {
     let model = export::export(&weights.net, recipe, &choices, &passport, &out.path().join("model")).unwrap();
     assert_eq!(model.manifest().network.input, [5, 16, 16]);
 
+    assert!(export::is_of(model.manifest(), &weights.net).unwrap());
+    tch::manual_seed(8);
+    assert!(
+        !export::is_of(model.manifest(), &Weights::new(recipe).net).unwrap(),
+        "other weights, other file"
+    );
+
     let folder = out.path().join("model");
-    let quantized = quantize::quantize(&weights.net, recipe, &run.shard, split, progress).unwrap();
+    let quantized = quantize::quantize(&weights.net, recipe, &shard, split, progress).unwrap();
     let found = &quantized.quantization;
     assert!(found.chosen.argmax_agreement > 0.97, "{found:?}");
     let model = quantize::write(&quantized, &folder).unwrap();
@@ -229,7 +263,7 @@ fn a_patch_that_is_dealt_out_lies_on_one_side() {
     let run = Run::prepare("single.toml", |_| ());
     let recipe = paper_table::by_patch(&run.recipe);
     let cut = |recipe: &Recipe, side| {
-        Cutter::new(Shard::open(&run.shard).unwrap(), &run.split, side, recipe).cut_plain().unwrap()
+        Cutter::new(Shard::open(&run.shard).unwrap(), &run.split, side, recipe).cut_plain()
     };
     let count = |side| cut(&recipe, side).count(Class::Hematoma.index());
     let dealt = [Side::Training, Side::Validation, Side::Test].map(count);
@@ -254,7 +288,7 @@ fn patients_without_labels_teach_by_pseudo_labels() {
     let semi = run.recipe.semi.as_mut().unwrap();
     (semi.labelled_patients, semi.confidence, semi.from_round) = (2, 0.5, 1);
     let shard = Shard::open(&run.shard).unwrap();
-    let bag = Cutter::new(shard, &run.split, Side::Training, &run.recipe).cut_round(0).unwrap();
+    let bag = Cutter::new(shard, &run.split, Side::Training, &run.recipe).cut_round(0);
     assert!(bag.count(UNLABELLED) > 0 && bag.count(Class::Hematoma.index()) > 0);
     assert_eq!(run.train(false), Ending::Finished);
     let curve = fs::read_to_string(run.out.path().join(CURVE)).unwrap();

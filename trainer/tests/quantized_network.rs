@@ -4,14 +4,14 @@ use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
 use hemapatch_train::fold::Folded;
 use hemapatch_train::net::ResNet18;
 use hemapatch_train::quantize::calibrate::{Method, Observed};
-use hemapatch_train::quantize::compare::{self, largest};
 use hemapatch_train::quantize::network::QuantNet;
 use hemapatch_train::quantize::qdq;
 use hemapatch_train::quantize::reference::Reference;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
+use hemapatch_train::score;
 use hemapatch_train::weights::Weights;
-use ndarray::Array2;
+use ndarray::{Array2, aview1};
 use std::path::Path;
 use std::process::Command;
 use tch::Tensor;
@@ -54,7 +54,7 @@ fn closeness(expected: &[f32], found: &[f32]) -> (f64, f32) {
     assert_eq!(expected.len(), found.len());
     let (mut same, mut off) = (0, 0.0f32);
     for (a, b) in expected.chunks(CLASSES).zip(found.chunks(CLASSES)) {
-        same += usize::from(largest(a) == largest(b));
+        same += usize::from(score::most_probable(aview1(a)) == score::most_probable(aview1(b)));
         off = a.iter().zip(b).fold(off, |most, (a, b)| most.max((a - b).abs()));
     }
     (same as f64 / (expected.len() / CLASSES) as f64, off)
@@ -100,7 +100,7 @@ fn other_runtimes_give_the_logits_of_the_reference() {
         let reference = Reference::new(&quantized).logits(&gray).unwrap();
 
         // Eight bits are close to f32; how close on real weights is what the command measures.
-        let in_f32 = compare::logits(&weights.net, &gray).unwrap();
+        let in_f32 = score::logits(&weights.net, &gray).unwrap().into_raw_vec_and_offset().0;
         let range = spread(&in_f32);
         let (_, off) = closeness(&in_f32, &reference);
         assert!(off < 0.1 * range, "{name}: off by {off} of {range} from f32");

@@ -5,10 +5,11 @@ use crate::evaluate::{self, Choices};
 use crate::export;
 use crate::mil::{self, AttentionWeights};
 use crate::net::ResNet18;
-use crate::phantoms::{Cohort, Scan};
+use crate::phantoms::{Cohort, LEAST_VOLUME_ML, Scan};
 use crate::prepare::{self, Prepared};
 use crate::quantize;
 use crate::recipe::{Dealt, Method, Recipe};
+use crate::record;
 use crate::report;
 use crate::score::{ScoredStudy, Scorer};
 use crate::shard::{Index, Shard, Source};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Files of a run.
-const SPLIT: &str = "split.json";
+pub(super) const SPLIT: &str = "split.json";
 const CHOICES: &str = "choices.json";
 const MODEL: &str = "model";
 const QUANTIZATION: &str = "quantization.json";
@@ -60,7 +61,8 @@ pub(super) fn prepare(place: &Place, args: &Prepare) -> Result<Source, Box<dyn E
     let Prepared { index, conflicting } = match (&args.origin.data, args.origin.phantoms) {
         (Some(data), _) => prepare::prepare(data, shard, recipe.preparation, recipe.patch_size, &progress)?,
         (None, Some(patients)) => {
-            let cohort = Cohort { patients, seed: args.seed, scan: Scan::default() };
+            let cohort =
+                Cohort { patients, seed: args.seed, scan: Scan::default(), least_ml: LEAST_VOLUME_ML };
             Prepared { index: cohort.prepare(shard, recipe.preparation, &progress)?, conflicting: 0 }
         }
         (None, None) => {
@@ -123,6 +125,17 @@ pub(super) fn split_of(index: &Index, recipe: &Recipe) -> Result<Split, Box<dyn 
     Ok(Split::by_seed(&patients, recipe.split.seed.unwrap_or(recipe.seed))?)
 }
 
+/// The split that a run was trained with, which must be the recipe's.
+fn split_of_run(place: &Place, index: &Index) -> Result<Split, Box<dyn Error>> {
+    let path = place.out.join(SPLIT);
+    let split: Split = read_json(&path)?;
+    if split == split_of(index, &place.recipe)? {
+        Ok(split)
+    } else {
+        Err(format!("{}: is not the split of the recipe and the shard: train again", path.display()).into())
+    }
+}
+
 /// A flag that Ctrl-C raises.
 pub(super) fn stop_when_asked() -> Result<Arc<AtomicBool>, ctrlc::Error> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -137,23 +150,24 @@ pub(super) fn stop_when_asked() -> Result<Arc<AtomicBool>, ctrlc::Error> {
 }
 
 pub(super) fn evaluate(place: &Place, test: bool) -> Result<(), Box<dyn Error>> {
-    let Place { recipe, out, shard } = place;
+    let Place { recipe, out, shard: folder } = place;
     if recipe.split.by == Dealt::Patch {
         return Err("where patches were dealt out no patient is unseen: `table` judges such a run".into());
     }
     tch::set_num_threads(recipe.training.threads);
-    let mut shard = Shard::open(shard)?;
+    let shard = Shard::open(folder)?;
     train::check(recipe, shard.index())?;
+    record::check(out, recipe, folder)?;
     let source = shard.index().source;
-    let split: Split = read_json(&out.join(SPLIT))?;
+    let split = split_of_run(place, shard.index())?;
     let weights = out.join(WEIGHTS);
     let net: Box<dyn Scorer> = match recipe.method {
         Method::Single | Method::Multilabel => Box::new(Weights::<ResNet18>::load(recipe, &weights)?.net),
         Method::Mil => Box::new(AttentionWeights::load(recipe, &weights)?.net),
     };
-    let mut score = |side| {
+    let score = |side| {
         let progress = bar("evaluate");
-        let studies = evaluate::score_side(&*net, recipe, &mut shard, &split, side, &progress);
+        let studies = evaluate::score_side(&*net, recipe, &shard, &split, side, &progress);
         progress.finish();
         studies
     };
@@ -220,12 +234,16 @@ pub(super) fn quantize(place: &Place) -> Result<(), Box<dyn Error>> {
     }
     tch::set_num_threads(recipe.training.threads);
     let folder = out.join(MODEL);
-    // Before the work: there must be a model to put the network into.
-    Manifest::read(&folder)?;
-    let split: Split = read_json(&out.join(SPLIT))?;
     let weights = Weights::load(recipe, &out.join(WEIGHTS))?;
+    // Before the work: there must be a model to put the network into, of the same weights.
+    if !export::is_of(&Manifest::read(&folder)?, &weights.net)? {
+        return Err(format!("{}: was exported from other weights: run export again", folder.display()).into());
+    }
+    record::check(out, recipe, shard)?;
+    let shard = Shard::open(shard)?;
+    let split = split_of_run(place, shard.index())?;
     let progress = bar("quantize");
-    let quantized = quantize::quantize(&weights.net, recipe, shard, &split, &progress)?;
+    let quantized = quantize::quantize(&weights.net, recipe, &shard, &split, &progress)?;
     progress.finish();
     write_json(&out.join(QUANTIZATION), &quantized.quantization)?;
     print!("{}", quantized.quantization.markdown());
@@ -245,12 +263,18 @@ pub(super) fn quantize(place: &Place) -> Result<(), Box<dyn Error>> {
 
 pub(super) fn throughput(args: &Throughput) -> Result<(), Box<dyn Error>> {
     let Place { recipe, shard, .. } = args.run.place()?;
-    let opened = Shard::open(&shard)?;
-    train::check(&recipe, opened.index())?;
-    let split = split_of(opened.index(), &recipe)?;
-    let steps = args.steps.unwrap_or(recipe.training.steps);
-    let turns = throughput::measure(&recipe, &shard, &split, args.turns, steps)?;
-    print!("{}", throughput::report(&turns, steps * recipe.training.batch.total()));
+    if recipe.method == Method::Mil || recipe.semi.is_some() {
+        return Err(
+            "throughput is measured of recipes whose patches are all labelled: not of mil and semi".into()
+        );
+    }
+    let shard = Shard::open(&shard)?;
+    train::check(&recipe, shard.index())?;
+    let split = split_of(shard.index(), &recipe)?;
+    let mut recipe = recipe;
+    recipe.training.steps = args.steps.unwrap_or(recipe.training.steps);
+    let turns = throughput::measure(&recipe, &shard, &split, args.turns)?;
+    print!("{}", throughput::report(&turns, recipe.training.steps * recipe.training.batch.total()));
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! The command `table`: trains what the paper's table needs, once, and writes it.
 
-use super::commands::{bar, split_of, stop_when_asked, write_json};
+use super::commands::{SPLIT, bar, split_of, stop_when_asked, write_json};
 use super::{Place, Table};
-use crate::checkpoint::CHECKPOINT;
+use crate::checkpoint::{CHECKPOINT, CheckpointError};
 use crate::net::ResNet18;
 use crate::paper_table::{self, PAPER, Row};
 use crate::recipe::{Dealt, Recipe};
 use crate::shard::Shard;
 use crate::split::Side;
-use crate::train::{self, Ending, Job, WEIGHTS};
+use crate::train::{self, Ending, Job, TrainError, WEIGHTS};
 use crate::weights::Weights;
 use std::error::Error;
 use std::fs;
@@ -43,15 +43,22 @@ fn row(place: &Place, test: bool, stop: &AtomicBool) -> Result<Option<Row>, Box<
     let opened = Shard::open(shard)?;
     train::check(recipe, opened.index())?;
     let split = split_of(opened.index(), recipe)?;
-    let resume = out.join(CHECKPOINT).is_file();
-    let job = Job { recipe, shard, split: &split, out, resume };
+    // The run is like any other: `evaluate` reads it, too.
+    write_json(&out.join(SPLIT), &split)?;
+    let job = |resume| Job { recipe, shard, split: &split, out, resume };
     let progress = bar("train");
-    // A checkpoint of all rounds leaves nothing to train.
-    if train::train(&job, stop, &progress)? == Ending::Stopped {
+    // A checkpoint of all rounds leaves nothing to train; one of another recipe or shard is worth nothing here.
+    let ending = match train::train(&job(out.join(CHECKPOINT).is_file()), stop, &progress) {
+        Err(TrainError::Checkpoint(CheckpointError::Foreign(_))) => {
+            train::train(&job(false), stop, &progress)
+        }
+        ending => ending,
+    };
+    if ending? == Ending::Stopped {
         return Ok(None);
     }
     let weights = Weights::<ResNet18>::load(recipe, &out.join(WEIGHTS))?;
-    let judged = |side| paper_table::accuracy(&weights.net, recipe, shard, &split, side);
+    let judged = |side| paper_table::accuracy(&weights.net, recipe, &opened, &split, side);
     let by_patch = recipe.split.by == Dealt::Patch;
     let sides = [
         Some(judged(Side::Training)?),

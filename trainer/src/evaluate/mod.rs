@@ -85,7 +85,7 @@ impl Choices {
 pub fn score_side(
     net: &dyn Scorer,
     recipe: &Recipe,
-    shard: &mut Shard,
+    shard: &Shard,
     split: &Split,
     side: Side,
     progress: &ProgressBar,

@@ -2,15 +2,15 @@
 
 use super::labels::bag_labels;
 use super::net::AttentionNet;
-use crate::metrics::ConfusionMatrix;
 use crate::recipe::Recipe;
-use crate::score::{BagScores, FORWARD, ScoreError, ScoredStudy, Scorer, hematoma_pixels};
-use crate::shard::{Shard, ShardError};
-use crate::shares::{Fill, PatchLabel, Shares};
+use crate::score::{
+    BagScores, FORWARD, ScoreError, ScoredStudy, Scorer, for_each_slice, grid, hematoma_pixels, whole_patches,
+};
+use crate::shard::Shard;
+use crate::shares::{Fill, PatchLabel};
 use hemapatch::evidence::{self, Bag};
 use hemapatch::label::{BagLabel, Class};
-use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
-use ndarray::{Array2, Array3, s};
+use ndarray::Array2;
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
@@ -44,11 +44,10 @@ impl Scorer for AttentionNet {
     fn score_study(
         &self,
         recipe: &Recipe,
-        shard: &mut Shard,
+        shard: &Shard,
         slices: Range<usize>,
     ) -> Result<ScoredStudy, ScoreError> {
-        let (rows, columns) = (shard.index().rows, shard.index().columns);
-        let grid = Grid::over(rows, columns, recipe.patch_size);
+        let grid = grid(recipe, shard);
         let entries = &shard.index().slices[slices.clone()];
         let labels = recipe.mil.bag_labels();
         let hematoma = labels.iter().position(|&label| label == BagLabel::Hematoma).unwrap_or(0);
@@ -60,61 +59,35 @@ impl Scorer for AttentionNet {
             labels,
             truths,
         };
-        let mut study = ScoredStudy {
-            patient: entries.first().map(|entry| entry.patient.clone()).unwrap_or_default(),
-            hematoma: Array3::zeros((slices.len(), grid.rows, grid.columns)),
-            bags: None,
-            boxed: entries.iter().map(|entry| entry.boxed).collect(),
-            box_distance: entries.iter().map(|entry| entry.box_distance).collect(),
-            patches: ConfusionMatrix::default(),
-            certain: Vec::new(),
-            method: recipe.method,
-            logits: Array2::zeros((0, 0)),
-            taught: Vec::new(),
-            hematoma_pixels: vec![0; slices.len()],
-        };
+        let mut study = ScoredStudy::unscored(entries, grid, recipe.method);
         let fill = Fill { other: recipe.labels.fill, hematoma: recipe.labels.hematoma_fill };
         let size = recipe.patch_size.pixels();
-        let pyramids = slices
-            .clone()
-            .map(|slice| Ok(Pyramid::of(&shard.gray(slice)?)))
-            .collect::<Result<Vec<Pyramid>, ShardError>>()?;
-        let mut patches = Patches::new(grid, &recipe.views);
-        for (at, slice) in slices.enumerate() {
-            patches.cut(Neighbourhood {
-                before: at.checked_sub(1).and_then(|before| pyramids.get(before)),
-                this: &pyramids[at],
-                after: pyramids.get(at + 1),
-            });
+        for_each_slice(recipe, shard, slices.clone(), |at, patches| {
             let outputs = self.outputs(patches.unique())?;
             if outputs.iter().any(|output| !output.is_finite()) {
-                return Err(ScoreError::NotANumber(study.patient));
+                return Err(ScoreError::NotANumber(study.patient.clone()));
             }
             let times = evidence::times(patches.places(), patches.in_bag(), outputs.nrows());
-            let Some(bag) = Bag::pool(outputs.view(), &times) else { continue };
+            let Some(bag) = Bag::pool(outputs.view(), &times) else { return Ok(()) };
             for (probability, &logit) in bags.probabilities.column_mut(at).iter_mut().zip(bag.logits()) {
                 *probability = evidence::sigmoid(logit);
             }
-            let classes = shard.classes(slice)?;
-            study.hematoma_pixels[at] = hematoma_pixels(&classes);
-            for (place, &index) in patches.places().iter().enumerate() {
-                if !patches.in_bag()[place] {
-                    continue;
-                }
-                let (row, column) = (place / grid.columns, place % grid.columns);
-                let index = index as usize;
-                let probability = bag.patch_probability(index, outputs[[index, 1 + hematoma]]);
-                study.hematoma[[at, row, column]] = probability;
-                let (top, left) = (row * size, column * size);
-                if top + size > rows || left + size > columns {
-                    continue;
-                }
-                let pixels = classes.slice(s![top..top + size, left..left + size]);
-                if let PatchLabel::Certain(truth) = Shares::of(pixels).label(fill, &Class::SINGLE, false) {
+            let in_bag = |place: usize| patches.in_bag()[place];
+            for place in (0..grid.patches()).filter(|&place| in_bag(place)) {
+                let index = patches.places()[place] as usize;
+                study.hematoma[[at, place / grid.columns, place % grid.columns]] =
+                    bag.patch_probability(index, outputs[[index, 1 + hematoma]]);
+            }
+            let classes = shard.classes(slices.start + at);
+            study.hematoma_pixels[at] = hematoma_pixels(classes);
+            for (place, shares) in whole_patches(classes, grid, size).filter(|&(place, _)| in_bag(place)) {
+                if let PatchLabel::Certain(truth) = shares.label(fill, &Class::SINGLE, false) {
+                    let probability = study.hematoma[[at, place / grid.columns, place % grid.columns]];
                     study.certain.push((probability, truth == Class::Hematoma));
                 }
             }
-        }
+            Ok(())
+        })?;
         study.bags = Some(bags);
         Ok(study)
     }

@@ -3,22 +3,17 @@
 use super::loss::bag_losses;
 use super::net::{AttentionNet, pool};
 use super::window::{Window, WindowCutter, Windows};
-use crate::checkpoint::{self, CHECKPOINT, CheckpointError};
-use crate::learning_curve::CURVE;
+use crate::learning_curve::Point;
 use crate::metrics;
-use crate::optimizer::{AdamW, one_cycle};
+use crate::optimizer::one_cycle;
 use crate::recipe::Recipe;
-use crate::record::{self, Record};
+use crate::rounds::Rounds;
 use crate::shard::{Shard, ShardError, Source};
 use crate::split::Side;
-use crate::train::{self, Ending, Job, TrainError, WEIGHTS};
-use crate::weights::Averaged;
+use crate::train::{Ending, Job, TrainError};
 use hemapatch::label::BagLabel;
 use indicatif::ProgressBar;
-use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 use tch::{Kind, Tensor};
 
 /// Validation slices behind a point of the learning curve.
@@ -36,9 +31,6 @@ pub enum MilError {
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
-    /// The state cannot be kept or taken up again.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
     /// Patches without slices around them are no bags.
     #[error("the shard holds labelled patches: bags need whole slices")]
     NoSlices,
@@ -67,15 +59,36 @@ pub struct BagPoint {
     pub seconds: f64,
 }
 
-impl BagPoint {
-    fn numbers(&self) -> [f64; 6] {
+impl Point for BagPoint {
+    const NAMES: &'static [&'static str] =
+        &["round", "learning_rate", "label_loss", "roughness", "validation_auc", "seconds"];
+
+    fn numbers(&self) -> Vec<f64> {
         let BagPoint { round, learning_rate, label_loss, roughness, validation_auc, seconds } = *self;
-        [round as f64, learning_rate, label_loss, roughness, validation_auc, seconds]
+        vec![round as f64, learning_rate, label_loss, roughness, validation_auc, seconds]
     }
 
-    fn of([round, learning_rate, label_loss, roughness, validation_auc, seconds]: [f64; 6]) -> BagPoint {
-        let round = round as usize;
-        BagPoint { round, learning_rate, label_loss, roughness, validation_auc, seconds }
+    fn of(numbers: &[f64]) -> Option<BagPoint> {
+        let &[round, learning_rate, label_loss, roughness, validation_auc, seconds] = numbers else {
+            return None;
+        };
+        Some(BagPoint {
+            round: round as usize,
+            learning_rate,
+            label_loss,
+            roughness,
+            validation_auc,
+            seconds,
+        })
+    }
+
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    fn words(&self) -> String {
+        let BagPoint { label_loss, roughness, validation_auc, .. } = self;
+        format!("loss {label_loss:.4}, roughness {roughness:.3}, validation AUC {validation_auc:.3}")
     }
 }
 
@@ -85,20 +98,14 @@ impl BagPoint {
 /// # Errors
 /// [`MilError`].
 pub fn train(job: &Job, stop: &AtomicBool, progress: &ProgressBar) -> Result<Ending, MilError> {
-    let Job { recipe, split, out, .. } = *job;
+    let Job { recipe, split, .. } = *job;
     let training = &recipe.training;
-    let (first, second) = (Shard::open(job.shard)?, Shard::open(job.shard)?);
-    train::check(recipe, first.index())?;
-    if first.index().source == Source::LabelledPatches {
+    let shard = Shard::open(job.shard)?;
+    if shard.index().source == Source::LabelledPatches {
         return Err(MilError::NoSlices);
     }
-    let index = first.index().clone();
-    let hashes = job.hashes()?;
-    let fingerprint = record::fingerprint(recipe, split, &hashes);
-    tch::set_num_threads(training.threads);
-    tch::manual_seed(recipe.seed as i64);
-    let cutter = WindowCutter::new(first, split, Side::Training, recipe);
-    let mut probe = WindowCutter::new(second, split, Side::Validation, recipe);
+    let cutter = WindowCutter::new(shard.clone(), split, Side::Training, recipe);
+    let probe = WindowCutter::new(shard.clone(), split, Side::Validation, recipe);
     if let Some(label) = cutter.unknown_label() {
         return Err(MilError::UnknownLabel(label));
     }
@@ -107,49 +114,33 @@ pub fn train(job: &Job, stop: &AtomicBool, progress: &ProgressBar) -> Result<End
             return Err(MilError::OneKind(side));
         }
     }
-    let probe = probe.cut_plain(PROBE)?;
-    let mut weights = Averaged::<AttentionNet>::new(recipe)?;
-    let mut optimizer = AdamW::new(&weights.current.store, training.weight_decay);
-    let kept = out.join(CHECKPOINT);
-    let mut curve: Vec<BagPoint> = if job.resume {
-        let points = checkpoint::load(&kept, &fingerprint, &mut weights, &mut optimizer)?;
-        // Those beside it may be of a training that came after it and was stopped.
-        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
-        points.into_iter().map(BagPoint::of).collect()
-    } else {
-        checkpoint::forget(&kept)?;
-        Vec::new()
-    };
-    let spent = curve.last().map_or(0.0, |point| point.seconds);
-    let started = Instant::now();
+    let probe = probe.cut_plain(PROBE);
+    let mut rounds = Rounds::<AttentionNet, BagPoint>::begin(job, &shard, stop, progress)?;
     let steps = training.rounds * training.steps;
-    let mut step = curve.len() * training.steps;
+    let mut step = rounds.done() * training.steps;
     let mut windows = Windows::start(cutter, step..steps);
-    progress.set_length(steps as u64);
-    progress.set_position(step as u64);
-    let mut ending = Ending::Finished;
     while step < steps {
-        let mut point = BagPoint { round: curve.len(), ..BagPoint::default() };
+        let mut point = BagPoint { round: rounds.done(), ..BagPoint::default() };
         let mut done = 0;
         while done < training.steps && !stop.load(Ordering::Relaxed) {
-            let Some(windows) = windows.next().transpose()? else { break };
+            let Some(windows) = windows.next() else { break };
             if windows.iter().all(|window| window.patches() == 0) {
                 // Whoever scanned beyond the head: a step of empty slices teaches nothing.
                 (step, done) = (step + 1, done + 1);
                 continue;
             }
             point.learning_rate = one_cycle(training.learning_rate, step, steps);
-            let outputs = weights.current.net.forward(&gray(recipe, &windows), true);
+            let outputs = rounds.weights.current.net.forward(&gray(recipe, &windows), true);
             let losses = bag_losses(&outputs, &windows, training.label_smoothing);
             let total = &losses.labels
                 + &losses.slices * recipe.mil.smooth_slices
                 + &losses.places * recipe.mil.smooth_places
                 + &losses.scores * recipe.mil.score_decay;
-            optimizer.step(&total, point.learning_rate);
+            rounds.optimizer.step(&total, point.learning_rate);
             point.label_loss += losses.labels.double_value(&[]);
             point.roughness += losses.slices.double_value(&[]);
             (step, done) = (step + 1, done + 1);
-            weights.follow(step);
+            rounds.weights.follow(step);
             progress.inc(1);
         }
         point.label_loss /= done.max(1) as f64;
@@ -157,27 +148,13 @@ pub fn train(job: &Job, stop: &AtomicBool, progress: &ProgressBar) -> Result<End
         if !(point.label_loss + point.roughness).is_finite() {
             return Err(TrainError::Diverged { round: point.round }.into());
         }
-        point.validation_auc = look(&weights.average.net, recipe, &probe)?;
-        point.seconds = spent + started.elapsed().as_secs_f64();
-        progress.set_message(format!(
-            "round {}: loss {:.4}, roughness {:.3}, validation AUC {:.3}",
-            point.round, point.label_loss, point.roughness, point.validation_auc
-        ));
-        curve.push(point);
-        write_curve(&out.join(CURVE), &curve)?;
-        checkpoint::save_weights(&weights.average, &out.join(WEIGHTS))?;
-        if stop.load(Ordering::Relaxed) {
-            ending = Ending::Stopped;
+        point.validation_auc = look(&rounds.weights.average.net, recipe, &probe)?;
+        point.seconds = rounds.seconds();
+        if rounds.end(point)? == Ending::Stopped {
             break;
         }
-        let points: Vec<_> = curve.iter().map(BagPoint::numbers).collect();
-        checkpoint::save(&kept, &fingerprint, &weights, &optimizer, &points)?;
     }
-    let whole = curve.len() - usize::from(ending == Ending::Stopped);
-    let seconds = spent + started.elapsed().as_secs_f64();
-    job.write_record(&Record::new(recipe, &index, hashes, whole, seconds))?;
-    progress.finish();
-    Ok(ending)
+    Ok(rounds.finish()?)
 }
 
 /// The patches of windows, one window after the other.
@@ -200,20 +177,4 @@ fn look(net: &AttentionNet, recipe: &Recipe, probe: &[Window]) -> Result<f64, Mi
         }
     }
     Ok(metrics::auc(&cases).unwrap_or(0.5))
-}
-
-fn write_curve(path: &Path, curve: &[BagPoint]) -> Result<(), TrainError> {
-    let mut text = String::from("round,learning_rate,label_loss,roughness,validation_auc,seconds\n");
-    for point in curve {
-        text += &format!(
-            "{},{:.6},{:.5},{:.5},{:.5},{:.1}\n",
-            point.round,
-            point.learning_rate,
-            point.label_loss,
-            point.roughness,
-            point.validation_auc,
-            point.seconds
-        );
-    }
-    fs::write(path, text).map_err(|source| TrainError::Io { path: path.into(), source })
 }

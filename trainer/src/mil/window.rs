@@ -8,7 +8,7 @@ use crate::augment::Variation;
 use crate::batch::push_turned;
 use crate::random::Random;
 use crate::recipe::Recipe;
-use crate::shard::{Shard, ShardError};
+use crate::shard::Shard;
 use crate::split::{Side, Split};
 use hemapatch::label::BagLabel;
 use hemapatch::patch::{self, Grid, Neighbourhood, Pyramid};
@@ -117,11 +117,9 @@ impl WindowCutter {
 
     /// The augmented windows of one step: every second one around a slice without hematoma, the others around slices
     /// with one of the labels in turn.
-    ///
-    /// # Errors
-    /// [`ShardError`] if the shard cannot be read.
-    pub fn cut_step(&mut self, step: usize, random: &mut Random) -> Result<Vec<Window>, ShardError> {
-        let plan = self.recipe.mil.clone();
+    #[must_use]
+    pub fn cut_step(&self, step: usize, random: &mut Random) -> Vec<Window> {
+        let plan = &self.recipe.mil;
         let pairs = plan.windows.div_ceil(2);
         (0..plan.windows)
             .map(|at| {
@@ -142,10 +140,8 @@ impl WindowCutter {
 
     /// At most `most` slices of known labels as they are, evenly spread: windows of one slice. Empty slices are left
     /// out.
-    ///
-    /// # Errors
-    /// [`ShardError`] if the shard cannot be read.
-    pub fn cut_plain(&mut self, most: usize) -> Result<Vec<Window>, ShardError> {
+    #[must_use]
+    pub fn cut_plain(&self, most: usize) -> Vec<Window> {
         let mut slices: Vec<usize> = self.with.iter().flatten().chain(&self.without).copied().collect();
         slices.sort_unstable();
         slices.dedup();
@@ -154,10 +150,10 @@ impl WindowCutter {
         let mut windows = Vec::with_capacity(chosen);
         for at in 0..chosen {
             let slice = slices[at * slices.len() / chosen];
-            windows.push(self.cut(slice..slice + 1, &Variation::none(), 0, &mut random)?);
+            windows.push(self.cut(slice..slice + 1, &Variation::none(), 0, &mut random));
         }
         windows.retain(|window| window.patches() > 0);
-        Ok(windows)
+        windows
     }
 
     /// So many slices of a patient with `middle` among them, anywhere.
@@ -172,12 +168,12 @@ impl WindowCutter {
     }
 
     fn cut(
-        &mut self,
+        &self,
         slices: Range<usize>,
         variation: &Variation,
         symmetry: usize,
         random: &mut Random,
-    ) -> Result<Window, ShardError> {
+    ) -> Window {
         let recipe = &self.recipe;
         let (size, pixels) = (recipe.patch_size, recipe.patch_size.pixels());
         let patient = self.patients.iter().find(|patient| patient.contains(&slices.start));
@@ -187,9 +183,8 @@ impl WindowCutter {
         let last = (slices.end + reach).min(patient.end);
         let mut pyramids = Vec::new();
         for slice in first..last {
-            let gray = self.shard.gray(slice)?;
             // Classes are not looked at: bags are all that is labelled.
-            let (gray, _) = variation.apply(&gray, &gray, random);
+            let (gray, _) = variation.apply(&self.shard.slab(slice, &patient), random);
             pyramids.push(Pyramid::of(&gray));
         }
         let pyramid = |slice: usize| slice.checked_sub(first).and_then(|at| pyramids.get(at));
@@ -235,28 +230,26 @@ impl WindowCutter {
             }
             window.bags.push(WindowBag { labels, patches });
         }
-        Ok(window)
+        window
     }
 }
 
 /// The windows of all steps, cut while earlier ones are in use.
 pub struct Windows {
-    receiver: Receiver<Result<Vec<Window>, ShardError>>,
+    receiver: Receiver<Vec<Window>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Windows {
     /// Starts cutting the windows of these steps, each step's independent of those before it.
     #[must_use]
-    pub fn start(mut cutter: WindowCutter, steps: Range<usize>) -> Windows {
+    pub fn start(cutter: WindowCutter, steps: Range<usize>) -> Windows {
         let (sender, receiver) = mpsc::sync_channel(AHEAD);
         let random = Random::new(cutter.recipe.seed).fork(0xb1);
         let thread = std::thread::spawn(move || {
             for step in steps {
-                let windows = cutter.cut_step(step, &mut random.fork(step as u64));
-                let failed = windows.is_err();
                 // The other side hangs up when training ends early.
-                if sender.send(windows).is_err() || failed {
+                if sender.send(cutter.cut_step(step, &mut random.fork(step as u64))).is_err() {
                     return;
                 }
             }
@@ -266,7 +259,7 @@ impl Windows {
 }
 
 impl Iterator for Windows {
-    type Item = Result<Vec<Window>, ShardError>;
+    type Item = Vec<Window>;
 
     /// The next step's windows; `None` after the last.
     fn next(&mut self) -> Option<Self::Item> {

@@ -8,11 +8,10 @@ use crate::metrics;
 use crate::net::ResNet18;
 use crate::recipe::Recipe;
 use crate::score;
-use crate::shard::{Shard, ShardError};
+use crate::shard::Shard;
 use crate::split::{Side, Split};
 use hemapatch::evidence;
 use hemapatch::label::Class;
-use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
 use indicatif::ProgressBar;
 use ndarray::{Array3, Axis, aview1};
 use serde::{Deserialize, Serialize};
@@ -64,7 +63,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, expected: &[f32], found: &[f32], classes: usize) {
         for (expected, found) in expected.chunks_exact(classes).zip(found.chunks_exact(classes)) {
-            let (a, b) = (largest(expected), largest(found));
+            let [a, b] = [expected, found].map(|logits| score::most_probable(aview1(logits)));
             let hematoma = [a, b].map(|called| called == Class::Hematoma.index());
             self.agreeing += u64::from(a == b);
             self.hematoma_of_both += u64::from(hematoma == [true; 2]);
@@ -92,20 +91,6 @@ impl Tally {
     }
 }
 
-/// Index of the largest logit, the first of equal ones.
-#[must_use]
-pub fn largest(logits: &[f32]) -> usize {
-    (1..logits.len()).fold(0, |best, class| if logits[class] > logits[best] { class } else { best })
-}
-
-/// Logits of the f32 network, patch after patch.
-///
-/// # Errors
-/// When libtorch fails.
-pub fn logits(net: &ResNet18, gray: &[u8]) -> Result<Vec<f32>, tch::TchError> {
-    Ok(score::logits(net, gray)?.into_raw_vec_and_offset().0)
-}
-
 /// Runs `net` and `candidates` over a side's patients.
 ///
 /// # Errors
@@ -114,31 +99,21 @@ pub fn compare(
     net: &ResNet18,
     candidates: &[(Method, Reference)],
     recipe: &Recipe,
-    shard: &mut Shard,
+    shard: &Shard,
     (split, side): (&Split, Side),
     progress: &ProgressBar,
 ) -> Result<Comparison, QuantizeError> {
-    let grid = Grid::over(shard.index().rows, shard.index().columns, recipe.patch_size);
+    let grid = score::grid(recipe, shard);
     let classes = net.shape.classes as usize;
-    let mut patches = Patches::new(grid, &recipe.views);
     // The f32 network's tally is the last.
     let mut tallies = vec![Tally::default(); candidates.len() + 1];
     let mut counted = 0;
     let patients = split.slices_of(shard.index(), side);
     progress.set_length(patients.len() as u64);
     for slices in patients {
-        let pyramids = slices
-            .clone()
-            .map(|slice| Ok(Pyramid::of(&shard.gray(slice)?)))
-            .collect::<Result<Vec<Pyramid>, ShardError>>()?;
         let mut maps = vec![Array3::zeros((slices.len(), grid.rows, grid.columns)); tallies.len()];
-        for at in 0..slices.len() {
-            patches.cut(Neighbourhood {
-                before: at.checked_sub(1).and_then(|before| pyramids.get(before)),
-                this: &pyramids[at],
-                after: pyramids.get(at + 1),
-            });
-            let expected = logits(net, patches.unique())?;
+        score::for_each_slice(recipe, shard, slices.clone(), |at, patches| {
+            let (expected, _) = score::logits(net, patches.unique())?.into_raw_vec_and_offset();
             counted += (expected.len() / classes) as u64;
             let mut all = Vec::with_capacity(tallies.len());
             for ((_, candidate), tally) in candidates.iter().zip(&mut tallies) {
@@ -154,7 +129,8 @@ pub fn compare(
                         score::hematoma(recipe.method, aview1(of_patch), 1.0);
                 }
             }
-        }
+            Ok::<(), QuantizeError>(())
+        })?;
         for (tally, map) in tallies.iter_mut().zip(&maps) {
             let pooled = evidence::pool(&recipe.pooling, map.view());
             let scores = pooled.axis_iter(Axis(0)).map(evidence::strongest);

@@ -13,7 +13,7 @@ use crate::export::ExportError;
 use crate::fold::Folded;
 use crate::net::ResNet18;
 use crate::recipe::Recipe;
-use crate::shard::{Shard, ShardError};
+use crate::shard::Shard;
 use crate::split::{Side, Split};
 use calibrate::{Method, Observed};
 use compare::{Closeness, Comparison};
@@ -39,9 +39,6 @@ pub const SLICE_AUC_BAR: f64 = 0.003;
 /// Why a network cannot be quantized.
 #[derive(Debug, thiserror::Error)]
 pub enum QuantizeError {
-    /// The shard cannot be read.
-    #[error(transparent)]
-    Shard(#[from] ShardError),
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
@@ -88,20 +85,18 @@ pub struct Quantized {
 pub fn quantize(
     net: &ResNet18,
     recipe: &Recipe,
-    shard: &Path,
+    shard: &Shard,
     split: &Split,
     progress: &ProgressBar,
 ) -> Result<Quantized, QuantizeError> {
-    let sample = Sample::draw(net, recipe, Shard::open(shard)?, split)?;
+    let sample = Sample::draw(net, recipe, shard.clone(), split)?;
     let folded = Folded::of(net);
     let observed = Observed::of(&folded, &sample.gray)?;
     let mut candidates = Vec::new();
     for method in Method::ALL {
         candidates.push((method, Reference::new(&QuantNet::of(&folded, &observed.scales(method))?)));
     }
-    let mut shard = Shard::open(shard)?;
-    let comparison =
-        compare::compare(net, &candidates, recipe, &mut shard, (split, Side::Validation), progress)?;
+    let comparison = compare::compare(net, &candidates, recipe, shard, (split, Side::Validation), progress)?;
     let within_bars = |found: &Closeness| {
         let auc_is_near = match (found.slice_auc, comparison.slice_auc) {
             (Some(found), Some(expected)) => (found - expected).abs() <= SLICE_AUC_BAR,

@@ -5,12 +5,12 @@ use crate::bag::{Bag, Cutter, KINDS, WEAK};
 use crate::net::ResNet18;
 use crate::random::Random;
 use crate::recipe::Recipe;
+use crate::score;
 use crate::shard::Shard;
 use crate::split::{Side, Split};
 use hemapatch::label::Class;
+use ndarray::ArrayView1;
 use serde::{Deserialize, Serialize};
-use tch::nn::ModuleT;
-use tch::{Kind, Tensor};
 
 /// Patches of each kind, and hard ones.
 pub const OF_A_KIND: usize = 512;
@@ -52,7 +52,7 @@ impl Sample {
         shard: Shard,
         split: &Split,
     ) -> Result<Sample, QuantizeError> {
-        let bag = Cutter::new(shard, split, Side::Training, recipe).cut_plain()?;
+        let bag = Cutter::new(shard, split, Side::Training, recipe).cut_plain();
         let random = Random::new(recipe.seed).fork(0x18);
         let mut sample = Sample { gray: Vec::new(), strata: Vec::new() };
         for kind in 0..KINDS {
@@ -61,7 +61,8 @@ impl Sample {
             let (taken, rest) = places.split_at(places.len().min(OF_A_KIND));
             sample.add(&bag, kind, name(kind), taken);
             if kind == WEAK {
-                let hard = hardest(net, &bag, &rest[..rest.len().min(SEARCHED)])?;
+                let searched = &rest[..rest.len().min(SEARCHED)];
+                let hard = bag.hardest(WEAK, searched, OF_A_KIND, |gray| margins(net, gray))?;
                 sample.add(&bag, kind, HARD_NAME, &hard);
             }
         }
@@ -90,21 +91,12 @@ fn name(kind: usize) -> &'static str {
     }
 }
 
-/// The weak negatives among `places` whose logit of hematoma is highest above the others.
-fn hardest(net: &ResNet18, bag: &Bag, places: &[usize]) -> Result<Vec<usize>, QuantizeError> {
-    let shape = net.shape;
-    let mut ranked = Vec::with_capacity(places.len());
-    for places in places.chunks(OF_A_KIND) {
-        let gray: Vec<u8> = places.iter().flat_map(|&place| bag.patch(WEAK, place)).copied().collect();
-        let gray = Tensor::from_slice(&gray)
-            .view([places.len() as i64, shape.views, shape.size, shape.size])
-            .to_kind(Kind::Float);
-        let logits = tch::no_grad(|| net.forward_t(&gray, false));
-        let others = logits.index_fill(1, &Tensor::from(Class::Hematoma.index() as i64), f64::NEG_INFINITY);
-        let margin = logits.select(1, Class::Hematoma.index() as i64) - others.amax([1i64].as_slice(), false);
-        ranked.extend(Vec::<f32>::try_from(margin)?.into_iter().zip(places.iter().copied()));
-    }
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    ranked.truncate(OF_A_KIND);
-    Ok(ranked.into_iter().map(|(_, place)| place).collect())
+/// The logit of hematoma above the largest of the others, patch by patch.
+fn margins(net: &ResNet18, gray: &[u8]) -> Result<Vec<f32>, tch::TchError> {
+    let hematoma = Class::Hematoma.index();
+    let margin = |logits: ArrayView1<f32>| {
+        let others = logits.iter().enumerate().filter(|&(class, _)| class != hematoma);
+        logits[hematoma] - others.fold(f32::NEG_INFINITY, |most, (_, &logit)| most.max(logit))
+    };
+    Ok(score::logits(net, gray)?.outer_iter().map(margin).collect())
 }

@@ -268,6 +268,8 @@ impl Recipe {
                 "from 0 to 1",
             ),
             ((0.0..=1.0).contains(&self.augmentation.blur), "augmentation.blur", "from 0 to 1"),
+            ((0.0..=1.0).contains(&self.augmentation.sharpen), "augmentation.sharpen", "from 0 to 1"),
+            ((0.0..=1.0).contains(&self.augmentation.thickness), "augmentation.thickness", "from 0 to 1"),
             (
                 (0.0..=50.0).contains(&self.augmentation.size_percent),
                 "augmentation.size_percent",

@@ -152,8 +152,12 @@ pub struct Augmentation {
     pub brightness: f64,
     /// Largest standard deviation of added noise, gray levels.
     pub noise: f64,
-    /// Largest share of the 3x3 mean that is mixed in.
+    /// Largest share of the 3x3 mean that is mixed in: a softer kernel.
     pub blur: f64,
+    /// Largest share of the difference from the 3x3 mean that is added: a sharper kernel.
+    pub sharpen: f64,
+    /// Largest share of the slices before and after that is mixed in: a thicker slice.
+    pub thickness: f64,
 }
 
 impl Default for Augmentation {
@@ -167,6 +171,8 @@ impl Default for Augmentation {
             brightness: 8.0,
             noise: 6.0,
             blur: 0.6,
+            sharpen: 0.0,
+            thickness: 0.0,
         }
     }
 }
@@ -174,6 +180,6 @@ impl Default for Augmentation {
 impl Augmentation {
     /// Whether every patch stays the patch that it is.
     pub(super) fn keeps_the_grid(&self) -> bool {
-        !self.shift && self.rotation_deg == 0.0 && self.size_percent == 0.0
+        !self.shift && self.rotation_deg == 0.0 && self.size_percent == 0.0 && self.thickness == 0.0
     }
 }
