@@ -17,6 +17,7 @@ pub mod patch;
 pub mod phantom;
 pub mod prep;
 pub mod series;
+pub mod simd;
 pub mod stream;
 pub mod study;
 pub mod window;

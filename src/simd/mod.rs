@@ -1,0 +1,156 @@
+//! The integer matrix products of the network, one instruction set a file: u8 levels times s8 weights, summed in i32,
+//! requantized to u8. What is multiplied with what, and with which scales, is left to `engine`.
+//!
+//! Every level gives the same bits: sums of integers are the same in any order, and the rounding behind them is made
+//! of single IEEE operations (`docs/quantization.md` (5)). [`scalar`] is the specification, the tests hold every other
+//! level against it.
+//!
+//! ```
+//! use hemapatch::simd::{Kernels, Position, Run, Source, Weights};
+//! use std::sync::Arc;
+//!
+//! // One output channel that reads one group of four levels.
+//! let kernels = Kernels::best();
+//! let weights = Arc::new(Weights::pack(kernels, 1, 1, |_channel, _group| [1, 2, 3, -4]));
+//! let run = Run { source: 0, offset: 0, weight: 0, groups: 1 };
+//! let position = Position::new(&weights, &[100], &[run]);
+//! let levels = [10, 20, 30, 40, /* the next row */ 255, 0, 0, 0];
+//! let mut out = [0; 2];
+//! position.levels(2, &[Source { levels: &levels, stride: 4 }], None, &[0.5], &mut out, 1);
+//! // (100 + 10 + 40 + 90 - 160) / 2, and (100 + 255) / 2 = 177.5 to the even side.
+//! assert_eq!(out, [40, 178]);
+//! ```
+#![allow(unsafe_code)]
+
+mod job;
+mod position;
+mod scalar;
+mod weights;
+
+use std::fmt;
+
+pub use position::{Position, Run, Shortcut, Source};
+pub use weights::Weights;
+
+/// An instruction set that the kernels are written for. All names exist on every processor, so that a configuration
+/// reads the same everywhere; [`Level::available`] says which ones run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// Plain loops, the specification.
+    Scalar,
+    /// x86-64 as it always was: `pmaddwd` on 16-bit halves, 128 bits wide.
+    Sse2,
+    /// The same, 256 bits wide.
+    Avx2,
+    /// `vpdpbusd`, 256 bits wide.
+    AvxVnni,
+    /// `vpdpbusd`, 512 bits wide.
+    Avx512Vnni,
+    /// ARMv8.0: `smull`, `sadalp`.
+    Neon,
+    /// `sdot`, ARMv8.2 and later.
+    Dotprod,
+    /// `usdot`, ARMv8.6 and later.
+    I8mm,
+}
+
+impl Level {
+    /// Worst first, within one architecture.
+    const ALL: [Level; 8] = [
+        Level::Scalar,
+        Level::Sse2,
+        Level::Avx2,
+        Level::AvxVnni,
+        Level::Avx512Vnni,
+        Level::Neon,
+        Level::Dotprod,
+        Level::I8mm,
+    ];
+
+    /// How the command line and the reports spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Scalar => "scalar",
+            Level::Sse2 => "sse2",
+            Level::Avx2 => "avx2",
+            Level::AvxVnni => "avx-vnni",
+            Level::Avx512Vnni => "avx512-vnni",
+            Level::Neon => "neon",
+            Level::Dotprod => "dotprod",
+            Level::I8mm => "i8mm",
+        }
+    }
+
+    /// The level with this [`name`](Level::name), whether or not this processor has it.
+    pub fn from_name(name: &str) -> Option<Level> {
+        Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+
+    /// What this processor has, best last, never empty.
+    pub fn available() -> Vec<Level> {
+        Level::ALL.into_iter().filter(|level| level.is_here()).collect()
+    }
+
+    /// Whether this processor, and this build, has all instructions that the level's kernels use.
+    fn is_here(self) -> bool {
+        self == Level::Scalar
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The right to use a level's instructions: a value exists only where [`Level::available`] names its level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels {
+    level: Level,
+}
+
+impl Kernels {
+    /// The fastest that this processor has.
+    pub fn best() -> Kernels {
+        let level = Level::available().pop().expect("the scalar level is always there");
+        Kernels { level }
+    }
+
+    /// A certain level; None where this processor lacks it.
+    pub fn of(level: Level) -> Option<Kernels> {
+        level.is_here().then_some(Kernels { level })
+    }
+
+    /// Which one.
+    pub fn level(self) -> Level {
+        self.level
+    }
+
+    /// Runs a job that [`Position`] has checked, on the instructions that this token stands for.
+    fn run(self, job: job::Job<'_>) {
+        match self.level {
+            Level::Scalar => scalar::run(job),
+            level => unreachable!("a token of level {level} exists only where it was detected"),
+        }
+    }
+
+    /// Output channels of one block of packed weights: what a tile of the level's kernel is wide.
+    fn block(self) -> usize {
+        match self.level {
+            Level::Avx512Vnni => 64,
+            _ => 16,
+        }
+    }
+
+    /// What the level's multiplier takes off an activation before it multiplies: 128 where it knows signed bytes
+    /// only. [`Position`] puts it back into the bias.
+    fn offset(self) -> i32 {
+        match self.level {
+            Level::Neon | Level::Dotprod => 128,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! One place of a layer's output map: what it reads, checked once, and the two ways to compute it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::job::{Job, Output};
+use super::weights::{GROUP, Weights};
+
+/// Consecutive groups of four levels that meet consecutive groups of weights: a live tap, or several side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Which of the sources, 0 or 1.
+    pub source: u8,
+    /// First level, counted from the row's beginning.
+    pub offset: u32,
+    /// First group of weights.
+    pub weight: u32,
+    /// How many groups.
+    pub groups: u32,
+}
+
+/// Levels in rows: a row is one patch of the batch, `stride` bytes after the one before.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Row r begins at `r * stride`.
+    pub levels: &'a [u8],
+    /// Bytes from row to row.
+    pub stride: usize,
+}
+
+/// An identity shortcut: channel c's accumulator gains `steps[c]` times the level at c.
+///
+/// # Source
+/// `docs/quantization.md` (7): n\[c\] x_q.
+#[derive(Clone, Copy)]
+pub struct Shortcut<'a> {
+    /// The block's input: row r's channel c stands at `r * stride + c`.
+    pub levels: &'a [u8],
+    /// Bytes from row to row.
+    pub stride: usize,
+    /// n\[c\], one for each channel, none negative.
+    pub steps: &'a [i16],
+}
+
+/// Everything that one output position of a layer needs besides its input.
+///
+/// Which levels and weights its runs reach is known when it is built; so the kernels' loops test nothing.
+#[derive(Clone)]
+pub struct Position {
+    weights: Arc<Weights>,
+    /// Whole blocks of channels; what the level takes off the activations is folded in.
+    bias: Vec<i32>,
+    runs: Vec<Run>,
+    /// How many bytes of a row the runs read of each source.
+    reach: [usize; 2],
+}
+
+impl Position {
+    /// A position that sums `bias` and the products of all `runs`.
+    ///
+    /// # Shape
+    /// `bias` has one entry for each channel of the weights.
+    ///
+    /// # Panics
+    /// The bias has another length, or a run names a source above 1 or weights that are not there.
+    pub fn new(weights: &Arc<Weights>, bias: &[i32], runs: &[Run]) -> Position {
+        assert_eq!(bias.len(), weights.channels(), "one bias for each channel");
+        let mut reach = [0; 2];
+        for run in runs {
+            let last = run.weight as u64 + run.groups as u64;
+            assert!(run.source < 2 && last <= weights.groups() as u64, "{run:?} reaches beyond the weights");
+            let end = run.offset as u64 + run.groups as u64 * GROUP as u64;
+            let end = usize::try_from(end).expect("a row is smaller than the address space");
+            let reach = &mut reach[usize::from(run.source)];
+            *reach = end.max(*reach);
+        }
+        let bias = (0..weights.padded_channels()).map(|channel| {
+            let taken_off = weights.kernels().offset().wrapping_mul(sum_of_weights(weights, channel, runs));
+            bias.get(channel).map_or(0, |bias| bias.wrapping_add(taken_off))
+        });
+        Position { bias: bias.collect(), weights: Arc::clone(weights), runs: runs.to_vec(), reach }
+    }
+
+    /// Computes all channels of `rows` rows as u8 levels: sum, shortcut, requantization.
+    ///
+    /// # Shape
+    /// Row r reads `sources[s].levels[r * stride..]` and writes its channels from `out[r * out_stride]` on; the rest of
+    /// `out` stays. `multipliers` has one finite entry for each channel.
+    ///
+    /// # Panics
+    /// A source, the shortcut or `out` is too short for so many rows, rows of `out` overlap, or the multipliers or
+    /// steps are not one for each channel.
+    ///
+    /// # Source
+    /// `docs/quantization.md` (5), (7) and (8).
+    pub fn levels(
+        &self,
+        rows: usize,
+        sources: &[Source<'_>],
+        shortcut: Option<Shortcut<'_>>,
+        multipliers: &[f32],
+        out: &mut [u8],
+        out_stride: usize,
+    ) {
+        let output = Output::Levels { shortcut, multipliers, out, stride: out_stride };
+        self.weights.kernels().run(Job::new(self, rows, sources, output));
+    }
+
+    /// Computes the accumulators themselves, for a head.
+    ///
+    /// # Shape, Panics
+    /// As [`levels`](Position::levels).
+    ///
+    /// # Source
+    /// `docs/quantization.md` (9): A.
+    pub fn sums(&self, rows: usize, sources: &[Source<'_>], out: &mut [i32], out_stride: usize) {
+        let output = Output::Sums { out, stride: out_stride };
+        self.weights.kernels().run(Job::new(self, rows, sources, output));
+    }
+
+    /// The layer's weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Multiply-adds of one row.
+    pub fn products(&self) -> usize {
+        let groups: usize = self.runs.iter().map(|run| run.groups as usize).sum();
+        groups * GROUP * self.weights.channels()
+    }
+
+    pub(super) fn bias(&self) -> &[i32] {
+        &self.bias
+    }
+
+    pub(super) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    pub(super) fn reach(&self) -> [usize; 2] {
+        self.reach
+    }
+}
+
+/// The sum of all weights that a channel's runs meet.
+fn sum_of_weights(weights: &Weights, channel: usize, runs: &[Run]) -> i32 {
+    let groups = runs.iter().flat_map(|run| run.weight as usize..(run.weight + run.groups) as usize);
+    groups.flat_map(|group| weights.at(channel, group)).map(i32::from).sum()
+}
+
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Position({} runs of {:?})", self.runs.len(), self.weights)
+    }
+}
