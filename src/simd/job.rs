@@ -19,7 +19,17 @@ pub(super) struct Job<'a> {
 /// Where the sums go.
 pub(super) enum Output<'a> {
     Levels { shortcut: Option<Shortcut<'a>>, multipliers: &'a [f32], out: &'a mut [u8], stride: usize },
-    Sums { out: &'a mut [i32], stride: usize },
+    Sums { channels: usize, out: &'a mut [i32], stride: usize },
+}
+
+impl Output<'_> {
+    /// Channels of a row.
+    pub fn channels(&self) -> usize {
+        match self {
+            Output::Levels { multipliers, .. } => multipliers.len(),
+            Output::Sums { channels, .. } => *channels,
+        }
+    }
 }
 
 impl<'a> Job<'a> {
@@ -31,16 +41,16 @@ impl<'a> Job<'a> {
         for (source, reach) in both.iter().zip(position.reach()) {
             assert!(fits(rows, source.stride, reach, source.levels.len()), "a source is too short");
         }
+        assert_eq!(output.channels(), channels, "one multiplier for each channel");
         let (stride, len) = match &output {
-            Output::Levels { shortcut, multipliers, out, stride } => {
-                assert_eq!(multipliers.len(), channels, "one multiplier for each channel");
+            Output::Levels { shortcut, out, stride, .. } => {
                 if let Some(Shortcut { levels, stride, steps }) = shortcut {
                     assert_eq!(steps.len(), channels, "one step for each channel");
                     assert!(fits(rows, *stride, channels, levels.len()), "the shortcut is too short");
                 }
                 (*stride, out.len())
             }
-            Output::Sums { out, stride } => (*stride, out.len()),
+            Output::Sums { out, stride, .. } => (*stride, out.len()),
         };
         assert!(rows < 2 || stride >= channels, "rows of the output overlap");
         assert!(fits(rows, stride, channels, len), "the output is too short");

@@ -22,11 +22,30 @@
 //! ```
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
 mod job;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod peak;
 mod position;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod tile;
 mod weights;
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
 pub use position::{Position, Run, Shortcut, Source};
@@ -93,7 +112,30 @@ impl Level {
 
     /// Whether this processor, and this build, has all instructions that the level's kernels use.
     fn is_here(self) -> bool {
-        self == Level::Scalar
+        match self {
+            Level::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Sse2 => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("i8mm"),
+            #[allow(unreachable_patterns)]
+            _ => false,
+        }
     }
 }
 
@@ -130,6 +172,28 @@ impl Kernels {
     fn run(self, job: job::Job<'_>) {
         match self.level {
             Level::Scalar => scalar::run(job),
+            // SAFETY, here and below: a token of a level exists only where `Level::is_here` saw all features that the
+            // level's `run` enables.
+            #[cfg(target_arch = "x86_64")]
+            Level::Sse2 => unsafe { sse2::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { avx2::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => unsafe { avx_vnni::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => unsafe { avx512::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => unsafe { neon::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => unsafe { dotprod::run(job) },
+            // SAFETY: see `Sse2`.
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => unsafe { i8mm::run(job) },
             level => unreachable!("a token of level {level} exists only where it was detected"),
         }
     }

@@ -114,7 +114,7 @@ impl Position {
     /// # Source
     /// `docs/quantization.md` (9): A.
     pub fn sums(&self, rows: usize, sources: &[Source<'_>], out: &mut [i32], out_stride: usize) {
-        let output = Output::Sums { out, stride: out_stride };
+        let output = Output::Sums { channels: self.weights.channels(), out, stride: out_stride };
         self.weights.kernels().run(Job::new(self, rows, sources, output));
     }
 

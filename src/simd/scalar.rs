@@ -32,7 +32,7 @@ pub(super) fn run(job: Job<'_>) {
                 }
             }
         }
-        Output::Sums { out, stride } => {
+        Output::Sums { out, stride, .. } => {
             for row in 0..rows {
                 for channel in 0..channels {
                     out[row * stride + channel] = accumulator(row, channel);

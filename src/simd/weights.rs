@@ -24,6 +24,7 @@ pub struct Weights {
     kernels: Kernels,
     channels: usize,
     groups: usize,
+    block: usize,
     lines: Vec<Line>,
 }
 
@@ -54,7 +55,7 @@ impl Weights {
                 lines[at / Line::BYTES].0[at % Line::BYTES..][..GROUP].copy_from_slice(&four);
             }
         }
-        Weights { kernels, channels, groups, lines }
+        Weights { kernels, channels, groups, block, lines }
     }
 
     /// The token that they are packed for.
@@ -72,14 +73,25 @@ impl Weights {
         self.groups
     }
 
+    /// Channels of a block.
+    pub(super) fn block(&self) -> usize {
+        self.block
+    }
+
     /// Output channels with those that fill up the last block.
     pub(super) fn padded_channels(&self) -> usize {
-        self.channels.next_multiple_of(self.kernels.block())
+        self.channels.next_multiple_of(self.block)
+    }
+
+    /// The first packed weight, at the beginning of a cache line.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(super) fn as_ptr(&self) -> *const i8 {
+        self.lines.as_ptr().cast()
     }
 
     /// The four weights of a channel, one that fills up a block included, and a group.
     pub(super) fn at(&self, channel: usize, group: usize) -> [i8; 4] {
-        let at = place(self.kernels.block(), self.groups, channel, group);
+        let at = place(self.block, self.groups, channel, group);
         let four = &self.lines[at / Line::BYTES].0[at % Line::BYTES..][..GROUP];
         four.try_into().expect("a group has four weights")
     }
@@ -92,7 +104,7 @@ fn place(block: usize, groups: usize, channel: usize, group: usize) -> usize {
 
 impl fmt::Debug for Weights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Weights { kernels, channels, groups, lines: _ } = self;
+        let Weights { kernels, channels, groups, .. } = self;
         write!(f, "Weights({channels} channels, {groups} groups, {})", kernels.level())
     }
 }

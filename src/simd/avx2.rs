@@ -1,0 +1,109 @@
+//! 256 bits without VNNI: eight channels a vector, products of 16-bit halves.
+//!
+//! `vpmaddubsw`, the instruction for u8 times s8, saturates: 2 x 255 x 127 > 32767. So the bytes of each pair are taken
+//! apart, even ones and odd ones, widened to 16 bits where they stand, and multiplied by `vpmaddwd`, which is exact.
+//! Levels are taken apart once for all channels, weights once for all rows of a tile.
+
+use std::arch::x86_64::*;
+
+use super::job::Job;
+use super::tile::{self, Isa};
+
+/// Runs a job.
+///
+/// # Safety
+/// The processor has AVX2.
+pub(super) unsafe fn run(job: Job<'_>) {
+    // SAFETY: the caller says so.
+    unsafe { tile::run::<Avx2, 2>(job) }
+}
+
+pub(super) struct Avx2;
+
+/// Bytes 0 and 2, and bytes 1 and 3, of each group, as 16-bit numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Halves {
+    even: __m256i,
+    odd: __m256i,
+}
+
+impl Isa for Avx2 {
+    type Levels = Halves;
+    type Weights = Halves;
+    type Sums = __m256i;
+
+    const LANES: usize = 8;
+    const ROWS: usize = 4;
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2")]
+    unsafe fn enter(work: impl FnOnce()) {
+        work();
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn zero() -> __m256i {
+        _mm256_setzero_si256()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn levels(at: *const u8) -> Halves {
+        // SAFETY: four bytes are there to read, as the trait says.
+        let group = _mm256_set1_epi32(unsafe { at.cast::<i32>().read_unaligned() });
+        Halves { even: _mm256_and_si256(group, _mm256_set1_epi16(0xff)), odd: _mm256_srli_epi16::<8>(group) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn weights(at: *const i8) -> Halves {
+        // SAFETY: 32 bytes are there to read, aligned, as the trait says.
+        let group = unsafe { _mm256_load_si256(at.cast()) };
+        Halves {
+            even: _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(group)),
+            odd: _mm256_srai_epi16::<8>(group),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn dot(sums: __m256i, levels: Halves, weights: Halves) -> __m256i {
+        let even = _mm256_madd_epi16(levels.even, weights.even);
+        let odd = _mm256_madd_epi16(levels.odd, weights.odd);
+        _mm256_add_epi32(_mm256_add_epi32(sums, even), odd)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn finish(sums: __m256i, bias: *const i32, out: *mut i32) {
+        // SAFETY: 8 numbers are there to read, and as many to write, as the trait says.
+        unsafe { _mm256_storeu_si256(out.cast(), _mm256_add_epi32(sums, _mm256_loadu_si256(bias.cast()))) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
+        // SAFETY: 8 levels and 8 steps are there to read, as the trait says.
+        let (levels, steps) = unsafe { (_mm_loadl_epi64(levels.cast()), _mm_loadu_si128(steps.cast())) };
+        // The upper half of a level is 0, so the pairwise products are those of the lower halves.
+        let products = _mm256_madd_epi16(_mm256_cvtepu8_epi32(levels), _mm256_cvtepi16_epi32(steps));
+        // SAFETY: 8 sums are there to read and write, as the trait says.
+        unsafe {
+            _mm256_storeu_si256(sums.cast(), _mm256_add_epi32(_mm256_loadu_si256(sums.cast()), products))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
+        // SAFETY: 8 sums and 8 multipliers are there to read, as the trait says.
+        let (sums, multipliers) = unsafe { (_mm256_loadu_si256(sums.cast()), _mm256_loadu_ps(multipliers)) };
+        let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multipliers);
+        let cut = _mm256_min_ps(_mm256_max_ps(product, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
+        let levels = _mm256_cvtps_epi32(cut);
+        let words = _mm_packs_epi32(_mm256_castsi256_si128(levels), _mm256_extracti128_si256::<1>(levels));
+        // SAFETY: 8 bytes may be written, as the trait says.
+        unsafe { _mm_storel_epi64(out.cast(), _mm_packus_epi16(words, words)) }
+    }
+}

@@ -1,0 +1,96 @@
+//! `sdot`, in every server and telephone since ARMv8.2: four channels a vector, four products a channel.
+//!
+//! Signed times signed: levels are offset as in [`neon`](super::neon), which also does what stands behind the products.
+//! Rust has no stable name for the instruction yet, so it is written as assembly.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::job::Job;
+use super::neon::Neon;
+use super::tile::{self, Isa};
+
+/// Runs a job.
+///
+/// # Safety
+/// The processor has NEON and the dot product extension.
+pub(super) unsafe fn run(job: Job<'_>) {
+    // SAFETY: the caller says so.
+    unsafe { tile::run::<Dotprod, 4>(job) }
+}
+
+pub(super) struct Dotprod;
+
+impl Isa for Dotprod {
+    type Sums = int32x4_t;
+    type Levels = int8x16_t;
+    type Weights = int8x16_t;
+
+    const LANES: usize = 4;
+    const ROWS: usize = 6;
+
+    #[inline(never)]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn enter(work: impl FnOnce()) {
+        work();
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn zero() -> int32x4_t {
+        vdupq_n_s32(0)
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn levels(at: *const u8) -> int8x16_t {
+        // SAFETY: four bytes are there to read, as the trait says.
+        let group = vdupq_n_u32(unsafe { at.cast::<u32>().read_unaligned() });
+        vreinterpretq_s8_u8(veorq_u8(vreinterpretq_u8_u32(group), vdupq_n_u8(0x80)))
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn weights(at: *const i8) -> int8x16_t {
+        // SAFETY: 16 bytes are there to read, as the trait says.
+        unsafe { vld1q_s8(at) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn dot(sums: int32x4_t, levels: int8x16_t, weights: int8x16_t) -> int32x4_t {
+        let mut sums = sums;
+        // SAFETY: registers only; the instruction is there, since the function enables its feature.
+        unsafe {
+            asm!(
+                "sdot {sums:v}.4s, {levels:v}.16b, {weights:v}.16b",
+                sums = inout(vreg) sums,
+                levels = in(vreg) levels,
+                weights = in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        sums
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn finish(sums: int32x4_t, bias: *const i32, out: *mut i32) {
+        // SAFETY: 4 numbers are there to read, and as many to write, as the trait says.
+        unsafe { vst1q_s32(out, vaddq_s32(sums, vld1q_s32(bias))) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
+        // SAFETY: the caller's promise is the same, here and below, and this level includes NEON.
+        unsafe { Neon::add_shortcut(sums, levels, steps) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,dotprod")]
+    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
+        // SAFETY: as in `add_shortcut`.
+        unsafe { Neon::requantize(sums, multipliers, out) }
+    }
+}
