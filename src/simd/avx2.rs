@@ -33,7 +33,9 @@ impl Isa for Avx2 {
     type Sums = __m256i;
 
     const LANES: usize = 8;
-    const ROWS: usize = 4;
+    const BLOCK: usize = 16;
+    const ROWS: usize = 6;
+    const UNROLLED: usize = 1;
 
     #[inline(never)]
     #[target_feature(enable = "avx2")]
@@ -43,8 +45,9 @@ impl Isa for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn zero() -> __m256i {
-        _mm256_setzero_si256()
+    unsafe fn start(bias: *const i32) -> __m256i {
+        // SAFETY: 8 numbers are there to read, as the trait says.
+        unsafe { _mm256_loadu_si256(bias.cast()) }
     }
 
     #[inline]
@@ -76,34 +79,41 @@ impl Isa for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn finish(sums: __m256i, bias: *const i32, out: *mut i32) {
-        // SAFETY: 8 numbers are there to read, and as many to write, as the trait says.
-        unsafe { _mm256_storeu_si256(out.cast(), _mm256_add_epi32(sums, _mm256_loadu_si256(bias.cast()))) }
+    unsafe fn finish(sums: __m256i, out: *mut i32) {
+        // SAFETY: 8 numbers may be written, as the trait says.
+        unsafe { _mm256_storeu_si256(out.cast(), sums) }
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: 8 levels and 8 steps are there to read, as the trait says.
-        let (levels, steps) = unsafe { (_mm_loadl_epi64(levels.cast()), _mm_loadu_si128(steps.cast())) };
-        // The upper half of a level is 0, so the pairwise products are those of the lower halves.
-        let products = _mm256_madd_epi16(_mm256_cvtepu8_epi32(levels), _mm256_cvtepi16_epi32(steps));
-        // SAFETY: 8 sums are there to read and write, as the trait says.
-        unsafe {
-            _mm256_storeu_si256(sums.cast(), _mm256_add_epi32(_mm256_loadu_si256(sums.cast()), products))
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
+        let mut levels = [_mm256_setzero_si256(); 2];
+        for (vector, levels) in levels.iter_mut().enumerate() {
+            let lane = vector * Self::LANES;
+            // SAFETY: 16 sums, multipliers, steps and levels are there to read, as the trait says.
+            unsafe {
+                let mut sums = _mm256_loadu_si256(sums.add(lane).cast());
+                if let Some((levels, steps)) = shortcut {
+                    let levels = _mm256_cvtepu8_epi32(_mm_loadl_epi64(levels.add(lane).cast()));
+                    let steps = _mm256_cvtepi16_epi32(_mm_loadu_si128(steps.add(lane).cast()));
+                    // The upper half of a level is 0, so the pairs' products are those of the lower halves.
+                    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(levels, steps));
+                }
+                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multipliers.add(lane)));
+                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+                *levels = _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(255.0)));
+            }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: 8 sums and 8 multipliers are there to read, as the trait says.
-        let (sums, multipliers) = unsafe { (_mm256_loadu_si256(sums.cast()), _mm256_loadu_ps(multipliers)) };
-        let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multipliers);
-        let cut = _mm256_min_ps(_mm256_max_ps(product, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
-        let levels = _mm256_cvtps_epi32(cut);
-        let words = _mm_packs_epi32(_mm256_castsi256_si128(levels), _mm256_extracti128_si256::<1>(levels));
-        // SAFETY: 8 bytes may be written, as the trait says.
-        unsafe { _mm_storel_epi64(out.cast(), _mm_packus_epi16(words, words)) }
+        // The packs saturate, which is the cut at 0, and work on halves: the permutation puts fours in order.
+        let words = _mm256_packs_epi32(levels[0], levels[1]);
+        let bytes = _mm256_packus_epi16(words, words);
+        let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
+        // SAFETY: 16 bytes may be written, as the trait says.
+        unsafe { _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(bytes)) }
     }
 }

@@ -22,7 +22,9 @@ impl Isa for Avx512Vnni {
     type Sums = __m512i;
 
     const LANES: usize = 16;
+    const BLOCK: usize = 64;
     const ROWS: usize = 6;
+    const UNROLLED: usize = 4;
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -32,8 +34,9 @@ impl Isa for Avx512Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn zero() -> __m512i {
-        _mm512_setzero_si512()
+    unsafe fn start(bias: *const i32) -> __m512i {
+        // SAFETY: 16 numbers are there to read, as the trait says.
+        unsafe { _mm512_loadu_si512(bias.cast()) }
     }
 
     #[inline]
@@ -58,33 +61,41 @@ impl Isa for Avx512Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn finish(sums: __m512i, bias: *const i32, out: *mut i32) {
-        // SAFETY: 16 numbers are there to read, and as many to write, as the trait says.
-        unsafe { _mm512_storeu_si512(out.cast(), _mm512_add_epi32(sums, _mm512_loadu_si512(bias.cast()))) }
+    unsafe fn finish(sums: __m512i, out: *mut i32) {
+        // SAFETY: 16 numbers may be written, as the trait says.
+        unsafe { _mm512_storeu_si512(out.cast(), sums) }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: 16 levels and 16 steps are there to read, as the trait says.
-        let (levels, steps) = unsafe { (_mm_loadu_si128(levels.cast()), _mm256_loadu_si256(steps.cast())) };
-        // The upper half of a level is 0, so the pairwise products are those of the lower halves.
-        let products = _mm512_madd_epi16(_mm512_cvtepu8_epi32(levels), _mm512_cvtepi16_epi32(steps));
-        // SAFETY: 16 sums are there to read and write, as the trait says.
-        unsafe {
-            _mm512_storeu_si512(sums.cast(), _mm512_add_epi32(_mm512_loadu_si512(sums.cast()), products))
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
+        let mut levels = [_mm512_setzero_si512(); 4];
+        for (vector, levels) in levels.iter_mut().enumerate() {
+            let lane = vector * Self::LANES;
+            // SAFETY: 64 sums, multipliers, steps and levels are there to read, as the trait says.
+            unsafe {
+                let mut sums = _mm512_loadu_si512(sums.add(lane).cast());
+                if let Some((levels, steps)) = shortcut {
+                    let levels = _mm512_cvtepu8_epi32(_mm_loadu_si128(levels.add(lane).cast()));
+                    let steps = _mm512_cvtepi16_epi32(_mm256_loadu_si256(steps.add(lane).cast()));
+                    // The upper half of a level is 0, so the pairs' products are those of the lower halves.
+                    sums = _mm512_dpwssd_epi32(sums, levels, steps);
+                }
+                let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multipliers.add(lane)));
+                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+                *levels = _mm512_cvtps_epi32(_mm512_min_ps(product, _mm512_set1_ps(255.0)));
+            }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: 16 sums and 16 multipliers are there to read, as the trait says.
-        let (sums, multipliers) = unsafe { (_mm512_loadu_si512(sums.cast()), _mm512_loadu_ps(multipliers)) };
-        let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers);
-        let cut = _mm512_min_ps(_mm512_max_ps(product, _mm512_setzero_ps()), _mm512_set1_ps(255.0));
-        let levels = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(cut));
-        // SAFETY: 16 bytes may be written, as the trait says.
-        unsafe { _mm_storeu_si128(out.cast(), levels) }
+        // The packs saturate, which is the cut at 0, and work on quarters: the permutation puts fours in order.
+        let [a, b, c, d] = levels;
+        let bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        // SAFETY: 64 bytes may be written, as the trait says.
+        unsafe { _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi32(order, bytes)) }
     }
 }

@@ -24,7 +24,9 @@ impl Isa for AvxVnni {
     type Sums = __m256i;
 
     const LANES: usize = 8;
+    const BLOCK: usize = 16;
     const ROWS: usize = 6;
+    const UNROLLED: usize = 4;
 
     #[inline(never)]
     #[target_feature(enable = "avx2,avxvnni")]
@@ -34,8 +36,9 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn zero() -> __m256i {
-        _mm256_setzero_si256()
+    unsafe fn start(bias: *const i32) -> __m256i {
+        // SAFETY: the caller's promise is the same, here and in what follows, and this level includes AVX2.
+        unsafe { Avx2::start(bias) }
     }
 
     #[inline]
@@ -60,22 +63,20 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn finish(sums: __m256i, bias: *const i32, out: *mut i32) {
-        // SAFETY: the caller's promise is the same, here and in what follows, and this level includes AVX2.
-        unsafe { Avx2::finish(sums, bias, out) }
+    unsafe fn finish(sums: __m256i, out: *mut i32) {
+        // SAFETY: as in `start`.
+        unsafe { Avx2::finish(sums, out) }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: as in `finish`.
-        unsafe { Avx2::add_shortcut(sums, levels, steps) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: as in `finish`.
-        unsafe { Avx2::requantize(sums, multipliers, out) }
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
+        // SAFETY: as in `start`.
+        unsafe { Avx2::requantize(sums, shortcut, multipliers, out) }
     }
 }

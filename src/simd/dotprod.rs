@@ -27,7 +27,9 @@ impl Isa for Dotprod {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
+    const BLOCK: usize = 16;
     const ROWS: usize = 6;
+    const UNROLLED: usize = 2;
 
     #[inline(never)]
     #[target_feature(enable = "neon,dotprod")]
@@ -37,8 +39,9 @@ impl Isa for Dotprod {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn zero() -> int32x4_t {
-        vdupq_n_s32(0)
+    unsafe fn start(bias: *const i32) -> int32x4_t {
+        // SAFETY: 4 numbers are there to read, as the trait says.
+        unsafe { vld1q_s32(bias) }
     }
 
     #[inline]
@@ -75,22 +78,20 @@ impl Isa for Dotprod {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn finish(sums: int32x4_t, bias: *const i32, out: *mut i32) {
-        // SAFETY: 4 numbers are there to read, and as many to write, as the trait says.
-        unsafe { vst1q_s32(out, vaddq_s32(sums, vld1q_s32(bias))) }
+    unsafe fn finish(sums: int32x4_t, out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { vst1q_s32(out, sums) }
     }
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: the caller's promise is the same, here and below, and this level includes NEON.
-        unsafe { Neon::add_shortcut(sums, levels, steps) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon,dotprod")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: as in `add_shortcut`.
-        unsafe { Neon::requantize(sums, multipliers, out) }
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
+        // SAFETY: the caller's promise is the same, and this level includes NEON.
+        unsafe { Neon::requantize(sums, shortcut, multipliers, out) }
     }
 }

@@ -2,8 +2,8 @@
 //! requantized to u8. What is multiplied with what, and with which scales, is left to `engine`.
 //!
 //! Every level gives the same bits: sums of integers are the same in any order, and the rounding behind them is made
-//! of single IEEE operations (`docs/quantization.md` (5)). [`scalar`] is the specification, the tests hold every other
-//! level against it.
+//! of single IEEE operations (`docs/quantization.md` (5)). `scalar.rs` is the specification; the tests hold
+//! every other level against it.
 //!
 //! ```
 //! use hemapatch::simd::{Kernels, Position, Run, Source, Weights};
@@ -48,6 +48,7 @@ mod weights;
 use std::arch::is_aarch64_feature_detected;
 use std::fmt;
 
+use job::Job;
 pub use position::{Position, Run, Shortcut, Source};
 pub use weights::Weights;
 
@@ -168,39 +169,36 @@ impl Kernels {
         self.level
     }
 
-    /// Runs a job that [`Position`] has checked, on the instructions that this token stands for.
-    fn run(self, job: job::Job<'_>) {
-        match self.level {
-            Level::Scalar => scalar::run(job),
-            // SAFETY, here and below: a token of a level exists only where `Level::is_here` saw all features that the
-            // level's `run` enables.
+    /// Runs a job, which [`Position`] has checked, on the instructions that this token stands for.
+    fn run(self, job: Job<'_>) {
+        let run: unsafe fn(Job<'_>) = match self.level {
+            Level::Scalar => scalar::run,
             #[cfg(target_arch = "x86_64")]
-            Level::Sse2 => unsafe { sse2::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::Sse2 => sse2::run,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { avx2::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::Avx2 => avx2::run,
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni => unsafe { avx_vnni::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::AvxVnni => avx_vnni::run,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => unsafe { avx512::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::Avx512Vnni => avx512::run,
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => unsafe { neon::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::Neon => neon::run,
             #[cfg(target_arch = "aarch64")]
-            Level::Dotprod => unsafe { dotprod::run(job) },
-            // SAFETY: see `Sse2`.
+            Level::Dotprod => dotprod::run,
             #[cfg(target_arch = "aarch64")]
-            Level::I8mm => unsafe { i8mm::run(job) },
-            level => unreachable!("a token of level {level} exists only where it was detected"),
-        }
+            Level::I8mm => i8mm::run,
+            #[allow(unreachable_patterns)]
+            level => unreachable!("no token of {level} exists on this processor"),
+        };
+        // SAFETY: each `run` wants its level's instructions, no more. A token is made by `best` and `of` alone, and
+        // only of levels in which `Level::is_here` saw all of them.
+        unsafe { run(job) }
     }
 
     /// Output channels of one block of packed weights: what a tile of the level's kernel is wide.
     fn block(self) -> usize {
         match self.level {
+            Level::Sse2 => 8,
             Level::Avx512Vnni => 64,
             _ => 16,
         }

@@ -26,7 +26,9 @@ impl Isa for Neon {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
+    const BLOCK: usize = 16;
     const ROWS: usize = 3;
+    const UNROLLED: usize = 1;
 
     #[inline(never)]
     #[target_feature(enable = "neon")]
@@ -36,8 +38,11 @@ impl Isa for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn zero() -> [int32x4_t; 2] {
-        [vdupq_n_s32(0); 2]
+    unsafe fn start(bias: *const i32) -> [int32x4_t; 2] {
+        // SAFETY: 4 numbers are there to read, as the trait says.
+        let bias = unsafe { vld1q_s32(bias) };
+        let zero = vdupq_n_s32(0);
+        [vzip1q_s32(bias, zero), vzip2q_s32(bias, zero)]
     }
 
     #[inline]
@@ -66,32 +71,38 @@ impl Isa for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn finish(sums: [int32x4_t; 2], bias: *const i32, out: *mut i32) {
-        // SAFETY: 4 numbers are there to read, and as many to write, as the trait says.
-        unsafe { vst1q_s32(out, vaddq_s32(vpaddq_s32(sums[0], sums[1]), vld1q_s32(bias))) }
+    unsafe fn finish(sums: [int32x4_t; 2], out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { vst1q_s32(out, vpaddq_s32(sums[0], sums[1])) }
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: 4 levels, steps and sums are there to read, and the sums to write, as the trait says.
-        unsafe {
-            let levels = vcreate_u8(u64::from(levels.cast::<u32>().read_unaligned()));
-            let levels = vreinterpret_s16_u16(vget_low_u16(vmovl_u8(levels)));
-            vst1q_s32(sums, vmlal_s16(vld1q_s32(sums), levels, vld1_s16(steps)));
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
+        let mut words = [vdup_n_u16(0); 4];
+        for (vector, words) in words.iter_mut().enumerate() {
+            let lane = vector * Self::LANES;
+            // SAFETY: 16 sums, multipliers, steps and levels are there to read, as the trait says.
+            unsafe {
+                let mut sums = vld1q_s32(sums.add(lane));
+                if let Some((levels, steps)) = shortcut {
+                    let levels = u64::from(levels.add(lane).cast::<u32>().read_unaligned());
+                    let levels = vreinterpret_s16_u16(vget_low_u16(vmovl_u8(vcreate_u8(levels))));
+                    sums = vmlal_s16(sums, levels, vld1_s16(steps.add(lane)));
+                }
+                let product = vmulq_f32(vcvtq_f32_s32(sums), vld1q_f32(multipliers.add(lane)));
+                // The conversion to an unsigned number saturates, which is the cut at 0.
+                *words = vmovn_u32(vcvtnq_u32_f32(vminq_f32(product, vdupq_n_f32(255.0))));
+            }
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: 4 sums and 4 multipliers are there to read, as the trait says.
-        let (sums, multipliers) = unsafe { (vld1q_s32(sums), vld1q_f32(multipliers)) };
-        let product = vmulq_f32(vcvtq_f32_s32(sums), multipliers);
-        let cut = vminq_f32(vmaxq_f32(product, vdupq_n_f32(0.0)), vdupq_n_f32(255.0));
-        let words = vmovn_u32(vcvtnq_u32_f32(cut));
-        let levels = vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words)));
-        // SAFETY: 4 bytes may be written, as the trait says.
-        unsafe { out.cast::<u32>().write_unaligned(vget_lane_u32::<0>(levels)) }
+        let [a, b, c, d] = words;
+        let levels = vcombine_u8(vmovn_u16(vcombine_u16(a, b)), vmovn_u16(vcombine_u16(c, d)));
+        // SAFETY: 16 bytes may be written, as the trait says.
+        unsafe { vst1q_u8(out, levels) }
     }
 }

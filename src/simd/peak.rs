@@ -6,7 +6,6 @@ use super::{Kernels, Level};
 
 /// Sums that a loop keeps going, so that none waits for the one before: latency (at most 5) times instructions a cycle
 /// (at most 2).
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const CHAINS: u64 = 12;
 
 impl Kernels {
@@ -15,53 +14,27 @@ impl Kernels {
     /// # Units
     /// Returns how many products of a level and a weight that was; None for the scalar level, which is no yardstick.
     pub fn spin(self, steps: u64) -> Option<u64> {
+        let (spin, products): (unsafe fn(u64), u64) = match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Sse2 => (x86_64::sse2, 8),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => (x86_64::avx2, 16),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => (x86_64::avx_vnni, 32),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => (x86_64::avx512_vnni, 64),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => (aarch64::neon, 8),
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => (aarch64::dotprod, 16),
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => (aarch64::i8mm, 16),
+            _ => return None,
+        };
         let steps = steps.max(1);
-        // SAFETY, for each arm: a token of a level exists only where `Level::is_here` saw the instructions.
-        match self.level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Sse2 => {
-                // SAFETY: see above.
-                unsafe { x86_64::sse2(steps) };
-                Some(steps * CHAINS * 8)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
-                // SAFETY: see above.
-                unsafe { x86_64::avx2(steps) };
-                Some(steps * CHAINS * 16)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni => {
-                // SAFETY: see above.
-                unsafe { x86_64::avx_vnni(steps) };
-                Some(steps * CHAINS * 32)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => {
-                // SAFETY: see above.
-                unsafe { x86_64::avx512_vnni(steps) };
-                Some(steps * CHAINS * 64)
-            }
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => {
-                // SAFETY: see above.
-                unsafe { aarch64::neon(steps) };
-                Some(steps * CHAINS * 8)
-            }
-            #[cfg(target_arch = "aarch64")]
-            Level::Dotprod => {
-                // SAFETY: see above.
-                unsafe { aarch64::dotprod(steps) };
-                Some(steps * CHAINS * 16)
-            }
-            #[cfg(target_arch = "aarch64")]
-            Level::I8mm => {
-                // SAFETY: see above.
-                unsafe { aarch64::i8mm(steps) };
-                Some(steps * CHAINS * 16)
-            }
-            _ => None,
-        }
+        // SAFETY: a token of a level exists only where `Level::is_here` saw the instructions.
+        unsafe { spin(steps) };
+        Some(steps * CHAINS * products)
     }
 }
 
@@ -69,9 +42,10 @@ impl Kernels {
 mod x86_64 {
     use std::arch::asm;
 
-    /// A function that repeats an instruction, or two, on twelve sums.
+    /// A function that repeats an instruction, or two, on twelve sums. `vzeroupper` at its end, where registers were
+    /// wider than SSE's: what they leave behind slows later SSE code.
     macro_rules! spin {
-        ($name:ident, $feature:literal, $step:literal) => {
+        ($name:ident, $feature:literal, $step:literal, $leave:literal) => {
             #[target_feature(enable = $feature)]
             pub(super) fn $name(steps: u64) {
                 // SAFETY: registers only, all of them named; the count ends at 0, since it began above.
@@ -83,11 +57,12 @@ mod x86_64 {
                         ".endr",
                         "sub {steps}, 1",
                         "jnz 2b",
+                        $leave,
                         steps = inout(reg) steps => _,
                         out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
                         out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
                         out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                        out("xmm12") _, out("xmm13") _, out("xmm14") _,
+                        out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
                         options(nomem, nostack),
                     );
                 }
@@ -95,10 +70,10 @@ mod x86_64 {
         };
     }
 
-    spin!(sse2, "sse2", "movdqa xmm12, xmm13\npmaddwd xmm12, xmm14\npaddd xmm\\sum, xmm12");
-    spin!(avx2, "avx2", "vpmaddwd ymm12, ymm13, ymm14\nvpaddd ymm\\sum, ymm\\sum, ymm12");
-    spin!(avx_vnni, "avx2,avxvnni", "{{vex}} vpdpbusd ymm\\sum, ymm13, ymm14");
-    spin!(avx512_vnni, "avx512f,avx512vnni", "vpdpbusd zmm\\sum, zmm13, zmm14");
+    spin!(sse2, "sse2", "movdqa xmm12, xmm13\npmaddwd xmm12, xmm14\npaddd xmm\\sum, xmm12", "");
+    spin!(avx2, "avx2", "vpmaddwd ymm12, ymm13, ymm14\nvpaddd ymm\\sum, ymm\\sum, ymm12", "vzeroupper");
+    spin!(avx_vnni, "avx2,avxvnni", "{{vex}} vpdpbusd ymm\\sum, ymm13, ymm14", "vzeroupper");
+    spin!(avx512_vnni, "avx512f,avx512vnni", "vpdpbusd zmm\\sum, zmm13, zmm14", "vzeroupper");
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -11,7 +11,7 @@ use super::tile::{self, Isa};
 /// The processor has SSE2.
 pub(super) unsafe fn run(job: Job<'_>) {
     // SAFETY: the caller says so.
-    unsafe { tile::run::<Sse2, 4>(job) }
+    unsafe { tile::run::<Sse2, 2>(job) }
 }
 
 pub(super) struct Sse2;
@@ -29,7 +29,9 @@ impl Isa for Sse2 {
     type Sums = __m128i;
 
     const LANES: usize = 4;
-    const ROWS: usize = 2;
+    const BLOCK: usize = 8;
+    const ROWS: usize = 4;
+    const UNROLLED: usize = 1;
 
     #[inline(never)]
     #[target_feature(enable = "sse2")]
@@ -39,8 +41,9 @@ impl Isa for Sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn zero() -> __m128i {
-        _mm_setzero_si128()
+    unsafe fn start(bias: *const i32) -> __m128i {
+        // SAFETY: 4 numbers are there to read, as the trait says.
+        unsafe { _mm_loadu_si128(bias.cast()) }
     }
 
     #[inline]
@@ -69,36 +72,41 @@ impl Isa for Sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn finish(sums: __m128i, bias: *const i32, out: *mut i32) {
-        // SAFETY: 4 numbers are there to read, and as many to write, as the trait says.
-        unsafe { _mm_storeu_si128(out.cast(), _mm_add_epi32(sums, _mm_loadu_si128(bias.cast()))) }
+    unsafe fn finish(sums: __m128i, out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { _mm_storeu_si128(out.cast(), sums) }
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16) {
-        // SAFETY: 4 levels and 4 steps are there to read, as the trait says.
-        let (levels, steps) =
-            unsafe { (levels.cast::<i32>().read_unaligned(), _mm_loadl_epi64(steps.cast())) };
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    ) {
         let zero = _mm_setzero_si128();
-        let words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(levels), zero);
-        // The upper halves are 0, so the pairwise products are those of the lower ones.
-        let products = _mm_madd_epi16(_mm_unpacklo_epi16(words, zero), _mm_unpacklo_epi16(steps, zero));
-        // SAFETY: 4 sums are there to read and write, as the trait says.
-        unsafe { _mm_storeu_si128(sums.cast(), _mm_add_epi32(_mm_loadu_si128(sums.cast()), products)) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8) {
-        // SAFETY: 4 sums and 4 multipliers are there to read, as the trait says.
-        let (sums, multipliers) = unsafe { (_mm_loadu_si128(sums.cast()), _mm_loadu_ps(multipliers)) };
-        let product = _mm_mul_ps(_mm_cvtepi32_ps(sums), multipliers);
-        let cut = _mm_min_ps(_mm_max_ps(product, _mm_setzero_ps()), _mm_set1_ps(255.0));
-        let levels = _mm_cvtps_epi32(cut);
-        let words = _mm_packs_epi32(levels, levels);
-        let bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
-        // SAFETY: 4 bytes may be written, as the trait says.
-        unsafe { out.cast::<i32>().write_unaligned(bytes) }
+        let mut levels = [zero; 2];
+        for (vector, levels) in levels.iter_mut().enumerate() {
+            let lane = vector * Self::LANES;
+            // SAFETY: 8 sums, multipliers, steps and levels are there to read, as the trait says.
+            unsafe {
+                let mut sums = _mm_loadu_si128(sums.add(lane).cast());
+                if let Some((levels, steps)) = shortcut {
+                    let levels = _mm_cvtsi32_si128(levels.add(lane).cast::<i32>().read_unaligned());
+                    let levels = _mm_unpacklo_epi16(_mm_unpacklo_epi8(levels, zero), zero);
+                    let steps = _mm_unpacklo_epi16(_mm_loadl_epi64(steps.add(lane).cast()), zero);
+                    // The upper halves are 0, so the pairs' products are those of the lower ones.
+                    sums = _mm_add_epi32(sums, _mm_madd_epi16(levels, steps));
+                }
+                let product = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_loadu_ps(multipliers.add(lane)));
+                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+                *levels = _mm_cvtps_epi32(_mm_min_ps(product, _mm_set1_ps(255.0)));
+            }
+        }
+        // The packs saturate, which is the cut at 0.
+        let words = _mm_packs_epi32(levels[0], levels[1]);
+        // SAFETY: 8 bytes may be written, as the trait says.
+        unsafe { _mm_storel_epi64(out.cast(), _mm_packus_epi16(words, words)) }
     }
 }

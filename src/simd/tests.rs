@@ -76,7 +76,8 @@ impl Problem {
             })
             .collect();
         let strides = reach.map(|reach| reach + next() as usize % 5);
-        let level = |random: u32| if extreme { 255 * u8::from(random % 8 > 0) } else { random as u8 };
+        let level =
+            |random: u32| if extreme { 255 * u8::from(!random.is_multiple_of(8)) } else { random as u8 };
         let bias = |random: u32| (random as i32) >> if extreme { 7 } else { 14 };
         let weight = |random: u32| match (extreme, random as i8) {
             (true, sign) => 127 * sign.signum(),

@@ -30,14 +30,19 @@ pub(super) trait Isa {
 
     /// Channels of a vector.
     const LANES: usize;
+    /// Channels of a block, a whole number of vectors.
+    const BLOCK: usize;
     /// Rows of a tile, [`MOST_ROWS`] at most: as many as the registers hold.
     const ROWS: usize;
+    /// Groups that one turn of the innermost loop takes. Several, where the rows' addresses would otherwise be computed
+    /// by ports of the processor that could multiply; one, where registers are short.
+    const UNROLLED: usize;
 
     /// Calls `work` where the compiler may use the level's instructions: a function of its own, never inlined.
     unsafe fn enter(work: impl FnOnce());
 
-    /// No products yet.
-    unsafe fn zero() -> Self::Sums;
+    /// The bias alone. Reads `LANES` numbers.
+    unsafe fn start(bias: *const i32) -> Self::Sums;
 
     /// Reads `GROUP` bytes.
     unsafe fn levels(at: *const u8) -> Self::Levels;
@@ -48,14 +53,17 @@ pub(super) trait Isa {
     /// Adds the products of a group.
     unsafe fn dot(sums: Self::Sums, levels: Self::Levels, weights: Self::Weights) -> Self::Sums;
 
-    /// Adds the bias and writes what the sums are. Reads and writes `LANES` numbers.
-    unsafe fn finish(sums: Self::Sums, bias: *const i32, out: *mut i32);
+    /// Writes what the sums are, `LANES` numbers.
+    unsafe fn finish(sums: Self::Sums, out: *mut i32);
 
-    /// `docs/quantization.md` (7): adds n\[c\] x_q. Reads and writes `LANES` sums, reads as many levels and steps.
-    unsafe fn add_shortcut(sums: *mut i32, levels: *const u8, steps: *const i16);
-
-    /// `docs/quantization.md` (5). Reads `LANES` sums and multipliers, writes as many levels.
-    unsafe fn requantize(sums: *const i32, multipliers: *const f32, out: *mut u8);
+    /// `docs/quantization.md` (7), then (5), on a whole block of channels: reads as many sums, multipliers and, if there
+    /// is a shortcut, levels and steps; writes as many levels.
+    unsafe fn requantize(
+        sums: *const i32,
+        shortcut: Option<(*const u8, *const i16)>,
+        multipliers: *const f32,
+        out: *mut u8,
+    );
 }
 
 /// Rows of the highest tile of any level.
@@ -78,24 +86,26 @@ struct Tile {
     width: usize,
 }
 
-/// Runs a job on one level. `VECTORS` times `LANES` is the block that the level's weights are packed in.
+/// Runs a job on one level. `VECTORS` is the vectors of a block.
 ///
 /// # Safety
 /// The processor has the level's instructions.
 pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
     let Job { position, rows, sources, mut output } = job;
     let weights = position.weights();
-    let block = VECTORS * I::LANES;
-    assert_eq!(weights.block(), block, "weights are packed for this level");
-    const { assert!(I::ROWS <= MOST_ROWS && VECTORS * I::LANES <= MOST_CHANNELS) };
+    assert_eq!(weights.block(), I::BLOCK, "weights are packed for this level");
+    const { assert!(I::BLOCK == VECTORS * I::LANES && I::BLOCK <= MOST_CHANNELS && I::ROWS <= MOST_ROWS) };
     let mut sums = TileSums([0; MOST_ROWS * MOST_CHANNELS]);
     let mut channel = 0;
     while channel < weights.channels() {
         // Of a block that is not full, such as a head's few classes, only the vectors that are needed.
-        let full = weights.channels() - channel >= block;
-        let width = if full { block } else { I::LANES };
-        for row in (0..rows).step_by(I::ROWS) {
-            let tile = Tile { row, rows: I::ROWS.min(rows - row), channel, width };
+        let full = weights.channels() - channel >= I::BLOCK;
+        let width = if full { I::BLOCK } else { I::LANES };
+        let mut row = 0;
+        while row < rows {
+            // As few tiles as possible, as high as each other: the sums of a low one wait for themselves.
+            let left = rows - row;
+            let tile = Tile { row, rows: left.div_ceil(left.div_ceil(I::ROWS)), channel, width };
             // SAFETY: the caller answers for the instructions; the rows are the job's, and a vector that begins below
             // `channels` lies within a block.
             unsafe {
@@ -104,8 +114,9 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
                 } else {
                     multiply_rows::<I, 1>(tile, position, &sources, &mut sums);
                 }
-                I::enter(|| write::<I>(tile, &mut sums, &mut output));
+                I::enter(|| write::<I>(tile, &sums, &mut output));
             }
+            row += tile.rows;
         }
         channel += width;
     }
@@ -148,12 +159,19 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     out: &mut TileSums,
 ) {
     let weights = position.weights();
-    let group_bytes = weights.block() * GROUP;
-    let (block, within) = (tile.channel / weights.block(), tile.channel % weights.block());
+    let group_bytes = I::BLOCK * GROUP;
+    let (block, within) = (tile.channel / I::BLOCK, tile.channel % I::BLOCK);
     // SAFETY: packed weights are `[block][group][channel within the block][4]`, and the block exists.
     let block = unsafe { weights.as_ptr().add(block * weights.groups() * group_bytes + within * GROUP) };
-    // SAFETY: the caller answers for the instructions.
-    let mut sums = [[unsafe { I::zero() }; VECTORS]; ROWS];
+    // SAFETY: the caller answers for the instructions, and the bias is as long as the packed blocks (`Position::new`).
+    let mut sums = unsafe {
+        let bias = position.bias().as_ptr().add(tile.channel);
+        let mut row = [I::start(bias); VECTORS];
+        for (vector, sums) in row.iter_mut().enumerate().skip(1) {
+            *sums = I::start(bias.add(vector * I::LANES));
+        }
+        [row; ROWS]
+    };
     for run in position.runs() {
         let Source { levels, stride } = sources[usize::from(run.source)];
         // SAFETY: `Job::new` saw that each row's runs lie within the source, and `Position::new` that their groups are
@@ -162,18 +180,21 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
         unsafe {
             let mut levels = levels.as_ptr().add(tile.row * stride + run.offset as usize);
             let mut block = block.add(run.weight as usize * group_bytes);
-            for _ in 0..run.groups {
-                let mut group = [I::weights(block); VECTORS];
-                for (vector, weights) in group.iter_mut().enumerate().skip(1) {
-                    *weights = I::weights(block.add(vector * I::LANES * GROUP));
-                }
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let levels = I::levels(levels.add(row * stride));
-                    for (sums, &weights) in sums.iter_mut().zip(&group) {
-                        *sums = I::dot(*sums, levels, weights);
-                    }
+            for _ in 0..run.groups as usize / I::UNROLLED {
+                for group in 0..I::UNROLLED {
+                    add_group::<I, ROWS, VECTORS>(
+                        &mut sums,
+                        levels.add(group * GROUP),
+                        stride,
+                        block.add(group * group_bytes),
+                    );
                 }
                 // Behind the last group nothing may be there: `wrapping_add` claims nothing.
+                levels = levels.wrapping_add(I::UNROLLED * GROUP);
+                block = block.wrapping_add(I::UNROLLED * group_bytes);
+            }
+            for _ in 0..run.groups as usize % I::UNROLLED {
+                add_group::<I, ROWS, VECTORS>(&mut sums, levels, stride, block);
                 levels = levels.wrapping_add(GROUP);
                 block = block.wrapping_add(group_bytes);
             }
@@ -181,11 +202,34 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     }
     for (row, sums) in sums.iter().enumerate() {
         for (vector, &sums) in sums.iter().enumerate() {
-            let channel = vector * I::LANES;
-            // SAFETY: the bias is as long as the packed blocks (`Position::new`), and `run` asserted that any tile fits.
-            unsafe {
-                let bias = position.bias().as_ptr().add(tile.channel + channel);
-                I::finish(sums, bias, out.0.as_mut_ptr().add(row * VECTORS * I::LANES + channel));
+            // SAFETY: `run` asserted that the largest tile fits.
+            unsafe { I::finish(sums, out.0.as_mut_ptr().add((row * VECTORS + vector) * I::LANES)) };
+        }
+    }
+}
+
+/// Adds the products of one group, of all rows and channels of a tile.
+///
+/// # Safety
+/// The processor has the level's instructions; from `levels` on are `ROWS` rows of a group, `stride` apart; from `block`
+/// on are `VECTORS` aligned vectors of its weights.
+#[inline(always)]
+unsafe fn add_group<I: Isa, const ROWS: usize, const VECTORS: usize>(
+    sums: &mut [[I::Sums; VECTORS]; ROWS],
+    levels: *const u8,
+    stride: usize,
+    block: *const i8,
+) {
+    // SAFETY: as the caller says.
+    unsafe {
+        let mut group = [I::weights(block); VECTORS];
+        for (vector, weights) in group.iter_mut().enumerate().skip(1) {
+            *weights = I::weights(block.add(vector * I::LANES * GROUP));
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let levels = I::levels(levels.add(row * stride));
+            for (sums, &weights) in sums.iter_mut().zip(&group) {
+                *sums = I::dot(*sums, levels, weights);
             }
         }
     }
@@ -194,36 +238,33 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
 /// The second half of a tile: shortcut and requantization, or nothing.
 ///
 /// # Safety
-/// The processor has the level's instructions; the tile lies within the job that `output` comes from.
+/// The processor has the level's instructions; the tile lies within the job that `output` comes from; and if it is as
+/// wide as the level's block, it is full of channels.
 #[inline(always)]
-unsafe fn write<I: Isa>(tile: Tile, sums: &mut TileSums, output: &mut Output<'_>) {
-    let channels = output.channels();
-    let width = tile.width.min(channels - tile.channel);
-    // Vectors that are full of channels; the rest of the last one is left to the specification itself.
-    let whole = width / I::LANES * I::LANES;
-    for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact_mut(tile.width)) {
+unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums, output: &mut Output<'_>) {
+    let width = tile.width.min(output.channels() - tile.channel);
+    for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact(tile.width)) {
         match output {
-            Output::Levels { shortcut, multipliers, out, stride } => {
-                for lane in (0..whole).step_by(I::LANES) {
-                    let channel = tile.channel + lane;
-                    // SAFETY: `Job::new` saw that every row has all its channels, in the output and in the shortcut,
-                    // and that there is a multiplier and a step for each; `lane + LANES <= width`.
+            Output::Levels { shortcut, multipliers, out, stride } if tile.width == I::BLOCK => {
+                let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
+                    // SAFETY: `Job::new` saw that the shortcut has all channels of every row, and a step for each.
                     unsafe {
-                        let sums = sums.as_mut_ptr().add(lane);
-                        if let Some(Shortcut { levels, stride, steps }) = shortcut {
-                            let levels = levels.as_ptr().add(row * *stride + channel);
-                            I::add_shortcut(sums, levels, steps.as_ptr().add(channel));
-                        }
-                        let out = out.as_mut_ptr().add(row * *stride + channel);
-                        I::requantize(sums, multipliers.as_ptr().add(channel), out);
+                        (levels.as_ptr().add(row * stride + tile.channel), steps.as_ptr().add(tile.channel))
                     }
+                });
+                // SAFETY: `Job::new` saw the same of the output and the multipliers.
+                unsafe {
+                    let out = out.as_mut_ptr().add(row * *stride + tile.channel);
+                    I::requantize(sums.as_ptr(), shortcut, multipliers.as_ptr().add(tile.channel), out);
                 }
-                for lane in whole..width {
-                    let channel = tile.channel + lane;
+            }
+            // What does not fill a block is left to the specification.
+            Output::Levels { shortcut, multipliers, out, stride } => {
+                for (channel, &sum) in (tile.channel..tile.channel + width).zip(sums) {
                     let steps =
                         shortcut.map_or(0, |shortcut| scalar::shortcut_steps(&shortcut, row, channel));
-                    let sum = sums[lane].wrapping_add(steps);
-                    out[row * *stride + channel] = scalar::requantize(sum, multipliers[channel]);
+                    out[row * *stride + channel] =
+                        scalar::requantize(sum.wrapping_add(steps), multipliers[channel]);
                 }
             }
             Output::Sums { out, stride, .. } => {

@@ -44,9 +44,8 @@ impl Weights {
     ) -> Weights {
         assert!(channels > 0 && groups > 0, "a layer without weights");
         let block = kernels.block();
-        let blocks = channels.div_ceil(block);
-        let lines_of_a_block = groups * block * GROUP / Line::BYTES;
-        let mut lines = vec![Line([0; Line::BYTES]); blocks * lines_of_a_block];
+        let bytes = channels.next_multiple_of(block) * groups * GROUP;
+        let mut lines = vec![Line([0; Line::BYTES]); bytes.div_ceil(Line::BYTES)];
         for channel in 0..channels {
             for group in 0..groups {
                 let four = weight(channel, group);
@@ -74,6 +73,7 @@ impl Weights {
     }
 
     /// Channels of a block.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(super) fn block(&self) -> usize {
         self.block
     }
