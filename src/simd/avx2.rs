@@ -1,13 +1,14 @@
-//! 256 bits without VNNI: eight channels a vector, products of 16-bit halves.
+//! 256 bits without VNNI: eight channels a vector, products of 16-bit numbers.
 //!
-//! `vpmaddubsw`, the instruction for u8 times s8, saturates: 2 x 255 x 127 > 32767. So the bytes of each pair are taken
-//! apart, even ones and odd ones, widened to 16 bits where they stand, and multiplied by `vpmaddwd`, which is exact.
-//! Levels are taken apart once for all channels, weights once for all rows of a tile.
+//! `vpmaddubsw`, the instruction for u8 times s8, saturates: 2 x 255 x 127 > 32767. `vpmaddwd` is exact, but wants 16
+//! bits on both sides. Weights are packed so, even ones apart from odd ones; levels are taken apart in the same way as
+//! they are read, once for all channels of a tile.
 
 use std::arch::x86_64::*;
 
 use super::job::Job;
 use super::tile::{self, Isa};
+use super::weights::{GROUP, Layout};
 
 /// Runs a job.
 ///
@@ -20,7 +21,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 
 pub(super) struct Avx2;
 
-/// Bytes 0 and 2, and bytes 1 and 3, of each group, as 16-bit numbers.
+/// Numbers 0 and 2, and numbers 1 and 3, of each group, in 16 bits.
 #[derive(Clone, Copy)]
 pub(super) struct Halves {
     even: __m256i,
@@ -33,7 +34,7 @@ impl Isa for Avx2 {
     type Sums = __m256i;
 
     const LANES: usize = 8;
-    const BLOCK: usize = 16;
+    const LAYOUT: Layout = Layout { block: 16, bytes: 2 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 1;
 
@@ -60,12 +61,13 @@ impl Isa for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn weights(at: *const i8) -> Halves {
-        // SAFETY: 32 bytes are there to read, aligned, as the trait says.
-        let group = unsafe { _mm256_load_si256(at.cast()) };
-        Halves {
-            even: _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(group)),
-            odd: _mm256_srai_epi16::<8>(group),
+    unsafe fn weights(at: *const u8) -> Halves {
+        // SAFETY: 32 bytes are there to read, aligned, and again half a group further, as the trait says.
+        unsafe {
+            Halves {
+                even: _mm256_load_si256(at.cast()),
+                odd: _mm256_load_si256(at.add(Self::LAYOUT.block * GROUP).cast()),
+            }
         }
     }
 

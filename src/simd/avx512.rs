@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::job::Job;
 use super::tile::{self, Isa};
+use super::weights::Layout;
 
 /// Runs a job.
 ///
@@ -22,7 +23,7 @@ impl Isa for Avx512Vnni {
     type Sums = __m512i;
 
     const LANES: usize = 16;
-    const BLOCK: usize = 64;
+    const LAYOUT: Layout = Layout { block: 64, bytes: 1 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 4;
 
@@ -48,7 +49,7 @@ impl Isa for Avx512Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn weights(at: *const i8) -> __m512i {
+    unsafe fn weights(at: *const u8) -> __m512i {
         // SAFETY: 64 bytes are there to read, aligned, as the trait says.
         unsafe { _mm512_load_si512(at.cast()) }
     }

@@ -6,6 +6,7 @@ use std::arch::x86_64::*;
 use super::avx2::Avx2;
 use super::job::Job;
 use super::tile::{self, Isa};
+use super::weights::Layout;
 
 /// Runs a job.
 ///
@@ -24,7 +25,7 @@ impl Isa for AvxVnni {
     type Sums = __m256i;
 
     const LANES: usize = 8;
-    const BLOCK: usize = 16;
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 4;
 
@@ -50,7 +51,7 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn weights(at: *const i8) -> __m256i {
+    unsafe fn weights(at: *const u8) -> __m256i {
         // SAFETY: 32 bytes are there to read, aligned, as the trait says.
         unsafe { _mm256_load_si256(at.cast()) }
     }

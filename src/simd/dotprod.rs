@@ -1,6 +1,6 @@
-//! `sdot`, in every server and telephone since ARMv8.2: four channels a vector, four products a channel.
+//! `sdot`, which ARMv8.2 processors may and ARMv8.4 ones must have: four channels a vector, four products a channel.
 //!
-//! Signed times signed: levels are offset as in [`neon`](super::neon), which also does what stands behind the products.
+//! Signed times signed: levels are offset as in `neon.rs`, which also does what stands behind the products.
 //! Rust has no stable name for the instruction yet, so it is written as assembly.
 
 use std::arch::aarch64::*;
@@ -9,6 +9,7 @@ use std::arch::asm;
 use super::job::Job;
 use super::neon::Neon;
 use super::tile::{self, Isa};
+use super::weights::Layout;
 
 /// Runs a job.
 ///
@@ -27,7 +28,7 @@ impl Isa for Dotprod {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
-    const BLOCK: usize = 16;
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 2;
 
@@ -54,9 +55,9 @@ impl Isa for Dotprod {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn weights(at: *const i8) -> int8x16_t {
+    unsafe fn weights(at: *const u8) -> int8x16_t {
         // SAFETY: 16 bytes are there to read, as the trait says.
-        unsafe { vld1q_s8(at) }
+        unsafe { vld1q_s8(at.cast()) }
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! `usdot`, since ARMv8.6: as `dotprod`, but levels are multiplied unsigned as they are.
+//! `usdot`, since ARMv8.6: as `dotprod.rs`, but levels are multiplied unsigned as they are.
 //!
 //! `usmmla` of the same extension does twice the products where its unit is as wide; it wants rows in pairs, and nobody
 //! has measured it here yet.
@@ -9,6 +9,7 @@ use std::arch::asm;
 use super::job::Job;
 use super::neon::Neon;
 use super::tile::{self, Isa};
+use super::weights::Layout;
 
 /// Runs a job.
 ///
@@ -27,7 +28,7 @@ impl Isa for I8mm {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
-    const BLOCK: usize = 16;
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 2;
 
@@ -53,9 +54,9 @@ impl Isa for I8mm {
 
     #[inline]
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn weights(at: *const i8) -> int8x16_t {
+    unsafe fn weights(at: *const u8) -> int8x16_t {
         // SAFETY: 16 bytes are there to read, as the trait says.
-        unsafe { vld1q_s8(at) }
+        unsafe { vld1q_s8(at.cast()) }
     }
 
     #[inline]

@@ -50,6 +50,9 @@ use std::fmt;
 
 use job::Job;
 pub use position::{Position, Run, Shortcut, Source};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use tile::Isa;
+use weights::Layout;
 pub use weights::Weights;
 
 /// An instruction set that the kernels are written for. All names exist on every processor, so that a configuration
@@ -195,12 +198,24 @@ impl Kernels {
         unsafe { run(job) }
     }
 
-    /// Output channels of one block of packed weights: what a tile of the level's kernel is wide.
-    fn block(self) -> usize {
+    /// How the level wants its weights packed.
+    fn layout(self) -> Layout {
         match self.level {
-            Level::Sse2 => 8,
-            Level::Avx512Vnni => 64,
-            _ => 16,
+            #[cfg(target_arch = "x86_64")]
+            Level::Sse2 => sse2::Sse2::LAYOUT,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::Avx2::LAYOUT,
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => avx_vnni::AvxVnni::LAYOUT,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => avx512::Avx512Vnni::LAYOUT,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::Neon::LAYOUT,
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => dotprod::Dotprod::LAYOUT,
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => i8mm::I8mm::LAYOUT,
+            _ => Layout { block: 1, bytes: 1 },
         }
     }
 

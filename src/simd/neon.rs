@@ -7,6 +7,7 @@ use std::arch::aarch64::*;
 
 use super::job::Job;
 use super::tile::{self, Isa};
+use super::weights::Layout;
 
 /// Runs a job.
 ///
@@ -26,7 +27,7 @@ impl Isa for Neon {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
-    const BLOCK: usize = 16;
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
     const ROWS: usize = 3;
     const UNROLLED: usize = 1;
 
@@ -55,9 +56,9 @@ impl Isa for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn weights(at: *const i8) -> int8x16_t {
+    unsafe fn weights(at: *const u8) -> int8x16_t {
         // SAFETY: 16 bytes are there to read, as the trait says.
-        unsafe { vld1q_s8(at) }
+        unsafe { vld1q_s8(at.cast()) }
     }
 
     #[inline]

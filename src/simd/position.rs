@@ -48,7 +48,7 @@ pub struct Shortcut<'a> {
 #[derive(Clone)]
 pub struct Position {
     weights: Arc<Weights>,
-    /// Whole blocks of channels; what the level takes off the activations is folded in.
+    /// Whole blocks of channels. What the level takes off the activations is put back here.
     bias: Vec<i32>,
     runs: Vec<Run>,
     /// How many bytes of a row the runs read of each source.
@@ -65,8 +65,10 @@ impl Position {
     /// The bias has another length, or a run names a source above 1 or weights that are not there.
     pub fn new(weights: &Arc<Weights>, bias: &[i32], runs: &[Run]) -> Position {
         assert_eq!(bias.len(), weights.channels(), "one bias for each channel");
+        // Of no groups, nothing is read: so not even the address of such a run may be asked for.
+        let runs: Vec<Run> = runs.iter().copied().filter(|run| run.groups > 0).collect();
         let mut reach = [0; 2];
-        for run in runs {
+        for run in &runs {
             let last = run.weight as u64 + run.groups as u64;
             assert!(run.source < 2 && last <= weights.groups() as u64, "{run:?} reaches beyond the weights");
             let end = run.offset as u64 + run.groups as u64 * GROUP as u64;
@@ -74,11 +76,13 @@ impl Position {
             let reach = &mut reach[usize::from(run.source)];
             *reach = end.max(*reach);
         }
-        let bias = (0..weights.padded_channels()).map(|channel| {
-            let taken_off = weights.kernels().offset().wrapping_mul(sum_of_weights(weights, channel, runs));
-            bias.get(channel).map_or(0, |bias| bias.wrapping_add(taken_off))
+        let offset = weights.kernels().offset();
+        let bias = (0..weights.padded_channels()).map(|channel| match bias.get(channel) {
+            Some(&bias) if offset == 0 => bias,
+            Some(bias) => bias.wrapping_add(offset.wrapping_mul(sum_of_weights(weights, channel, &runs))),
+            None => 0,
         });
-        Position { bias: bias.collect(), weights: Arc::clone(weights), runs: runs.to_vec(), reach }
+        Position { bias: bias.collect(), weights: Arc::clone(weights), runs, reach }
     }
 
     /// Computes all channels of `rows` rows as u8 levels: sum, shortcut, requantization.

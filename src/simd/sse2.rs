@@ -1,9 +1,10 @@
-//! 128 bits, x86-64's own minimum: what `avx2` does, on four channels a vector.
+//! 128 bits, x86-64's own minimum: what `avx2.rs` does, four channels a vector.
 
 use std::arch::x86_64::*;
 
 use super::job::Job;
 use super::tile::{self, Isa};
+use super::weights::{GROUP, Layout};
 
 /// Runs a job.
 ///
@@ -16,7 +17,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 
 pub(super) struct Sse2;
 
-/// Bytes 0 and 2, and bytes 1 and 3, of each group, as 16-bit numbers.
+/// Numbers 0 and 2, and numbers 1 and 3, of each group, in 16 bits.
 #[derive(Clone, Copy)]
 pub(super) struct Halves {
     even: __m128i,
@@ -29,7 +30,7 @@ impl Isa for Sse2 {
     type Sums = __m128i;
 
     const LANES: usize = 4;
-    const BLOCK: usize = 8;
+    const LAYOUT: Layout = Layout { block: 8, bytes: 2 };
     const ROWS: usize = 4;
     const UNROLLED: usize = 1;
 
@@ -56,10 +57,14 @@ impl Isa for Sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn weights(at: *const i8) -> Halves {
-        // SAFETY: 16 bytes are there to read, aligned, as the trait says.
-        let group = unsafe { _mm_load_si128(at.cast()) };
-        Halves { even: _mm_srai_epi16::<8>(_mm_slli_epi16::<8>(group)), odd: _mm_srai_epi16::<8>(group) }
+    unsafe fn weights(at: *const u8) -> Halves {
+        // SAFETY: 16 bytes are there to read, aligned, and again half a group further, as the trait says.
+        unsafe {
+            Halves {
+                even: _mm_load_si128(at.cast()),
+                odd: _mm_load_si128(at.add(Self::LAYOUT.block * GROUP).cast()),
+            }
+        }
     }
 
     #[inline]

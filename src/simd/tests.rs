@@ -45,7 +45,7 @@ fn two_sources_and_a_shortcut_meet_in_one_sum() {
     assert_eq!(levels, [154, 98]);
 }
 
-/// A call of a position, and what it must give.
+/// One output position of a layer with all that it reads.
 #[derive(Clone, Debug)]
 struct Problem {
     rows: usize,
@@ -257,6 +257,17 @@ fn spinning_says_how_many_products_it_did() {
     for level in Level::available() {
         let products = Kernels::of(level).unwrap().spin(3);
         assert!(products.is_none_or(|products| products % 3 == 0 && products > 0), "level {level}");
+    }
+}
+
+#[test]
+fn a_run_of_no_groups_reads_nothing() {
+    for level in Level::available() {
+        let weights = Arc::new(Weights::pack(Kernels::of(level).unwrap(), 20, 1, |_, _| [1; 4]));
+        let nothing = Run { source: 1, offset: u32::MAX, weight: 0, groups: 0 };
+        let mut sums = [0; 40];
+        Position::new(&weights, &[7; 20], &[nothing]).sums(2, &[], &mut sums, 20);
+        assert_eq!(sums, [7; 40], "level {level}");
     }
 }
 

@@ -5,7 +5,7 @@
 //! each load of weights serves all rows, each load of levels all channels. Rows are the inner loop and blocks the outer
 //! one, so that a block's weights stay in the cache nearest to the processor while all rows of the batch pass.
 //!
-//! How it becomes machine code: the two halves of a tile, [`multiply`] and [`write`], are `inline(always)` into
+//! How it becomes machine code: the two halves of a tile, [`multiply`] and [`write()`], are `inline(always)` into
 //! [`Isa::enter`], which enables the level's instructions; so the [`Isa`]'s other functions, which enable the same ones,
 //! are inlined as well. Each half of each size of tile is a function of its own, since the sums did not stay in
 //! registers when a compiler met both halves at once.
@@ -13,13 +13,12 @@
 use super::job::{Job, Output};
 use super::position::{Position, Shortcut, Source};
 use super::scalar;
-use super::weights::GROUP;
+use super::weights::{GROUP, Layout};
 
 /// What one level can do: the steps of a tile, on vectors of `LANES` output channels.
 ///
-/// # Safety
-/// Each function is called only where the processor has the level's instructions. What pointers must be good for is
-/// said at each; they need be aligned where it says so.
+/// All its functions are unsafe for the same two reasons: the processor must have the level's instructions, and pointers
+/// must be good for what is said to be read and written. They need be aligned only where that is said.
 pub(super) trait Isa {
     /// Sums of `LANES` channels on their way, in whatever parts the level keeps them.
     type Sums: Copy;
@@ -30,8 +29,8 @@ pub(super) trait Isa {
 
     /// Channels of a vector.
     const LANES: usize;
-    /// Channels of a block, a whole number of vectors.
-    const BLOCK: usize;
+    /// How weights are packed; a block is a whole number of vectors.
+    const LAYOUT: Layout;
     /// Rows of a tile, [`MOST_ROWS`] at most: as many as the registers hold.
     const ROWS: usize;
     /// Groups that one turn of the innermost loop takes. Several, where the rows' addresses would otherwise be computed
@@ -47,8 +46,8 @@ pub(super) trait Isa {
     /// Reads `GROUP` bytes.
     unsafe fn levels(at: *const u8) -> Self::Levels;
 
-    /// Reads `LANES * GROUP` bytes, aligned to as many.
-    unsafe fn weights(at: *const i8) -> Self::Weights;
+    /// Reads `LANES * GROUP` bytes, aligned to as many; if a weight has two, as many again half a group's bytes further.
+    unsafe fn weights(at: *const u8) -> Self::Weights;
 
     /// Adds the products of a group.
     unsafe fn dot(sums: Self::Sums, levels: Self::Levels, weights: Self::Weights) -> Self::Sums;
@@ -93,14 +92,17 @@ struct Tile {
 pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
     let Job { position, rows, sources, mut output } = job;
     let weights = position.weights();
-    assert_eq!(weights.block(), I::BLOCK, "weights are packed for this level");
-    const { assert!(I::BLOCK == VECTORS * I::LANES && I::BLOCK <= MOST_CHANNELS && I::ROWS <= MOST_ROWS) };
+    assert_eq!(weights.kernels().layout(), I::LAYOUT, "the weights are packed for another level");
+    const {
+        assert!(I::LAYOUT.block == VECTORS * I::LANES, "a block is a whole number of vectors");
+        assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "every tile fits in `TileSums`");
+    };
     let mut sums = TileSums([0; MOST_ROWS * MOST_CHANNELS]);
     let mut channel = 0;
     while channel < weights.channels() {
         // Of a block that is not full, such as a head's few classes, only the vectors that are needed.
-        let full = weights.channels() - channel >= I::BLOCK;
-        let width = if full { I::BLOCK } else { I::LANES };
+        let full = weights.channels() - channel >= I::LAYOUT.block;
+        let width = if full { I::LAYOUT.block } else { I::LANES };
         let mut row = 0;
         while row < rows {
             // As few tiles as possible, as high as each other: the sums of a low one wait for themselves.
@@ -159,9 +161,9 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     out: &mut TileSums,
 ) {
     let weights = position.weights();
-    let group_bytes = I::BLOCK * GROUP;
-    let (block, within) = (tile.channel / I::BLOCK, tile.channel % I::BLOCK);
-    // SAFETY: packed weights are `[block][group][channel within the block][4]`, and the block exists.
+    let group_bytes = I::LAYOUT.group_bytes();
+    let (block, within) = (tile.channel / I::LAYOUT.block, tile.channel % I::LAYOUT.block);
+    // SAFETY: `run` saw that the weights have this `Layout`, and the caller says that the block exists.
     let block = unsafe { weights.as_ptr().add(block * weights.groups() * group_bytes + within * GROUP) };
     // SAFETY: the caller answers for the instructions, and the bias is as long as the packed blocks (`Position::new`).
     let mut sums = unsafe {
@@ -202,7 +204,7 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     }
     for (row, sums) in sums.iter().enumerate() {
         for (vector, &sums) in sums.iter().enumerate() {
-            // SAFETY: `run` asserted that the largest tile fits.
+            // SAFETY: `run` saw that every tile fits.
             unsafe { I::finish(sums, out.0.as_mut_ptr().add((row * VECTORS + vector) * I::LANES)) };
         }
     }
@@ -218,7 +220,7 @@ unsafe fn add_group<I: Isa, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[I::Sums; VECTORS]; ROWS],
     levels: *const u8,
     stride: usize,
-    block: *const i8,
+    block: *const u8,
 ) {
     // SAFETY: as the caller says.
     unsafe {
@@ -245,7 +247,7 @@ unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums, output: &mut Output<'_>) {
     let width = tile.width.min(output.channels() - tile.channel);
     for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact(tile.width)) {
         match output {
-            Output::Levels { shortcut, multipliers, out, stride } if tile.width == I::BLOCK => {
+            Output::Levels { shortcut, multipliers, out, stride } if tile.width == I::LAYOUT.block => {
                 let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
                     // SAFETY: `Job::new` saw that the shortcut has all channels of every row, and a step for each.
                     unsafe {

@@ -10,21 +10,47 @@ pub(super) const GROUP: usize = 4;
 /// A cache line: no load of packed weights straddles two.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([i8; Line::BYTES]);
+struct Line([u8; Line::BYTES]);
 
 impl Line {
     const BYTES: usize = 64;
 }
 
-/// The weights of one layer, packed once for one level.
+/// The order of packed weights, which a level chooses.
 ///
 /// # Shape
-/// `[block][group][channel within the block][4]`. The last block is filled up with zeros.
+/// One byte a weight: `[block][group][channel within the block][4]`. Two bytes: `[block][group][parity][channel within
+/// the block][2]`, the even weights of a group before the odd ones. The last block is filled up with zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Channels of a block.
+    pub block: usize,
+    /// Bytes of a weight, 1 or 2.
+    pub bytes: usize,
+}
+
+impl Layout {
+    /// Bytes of one group of all channels of a block.
+    pub const fn group_bytes(self) -> usize {
+        self.block * GROUP * self.bytes
+    }
+
+    /// Where the four weights of a channel and a group stand, the lower byte of each first.
+    fn places(self, groups: usize, channel: usize, group: usize) -> [usize; 4] {
+        let (block, within) = (channel / self.block, channel % self.block);
+        let first = (block * groups + group) * self.group_bytes() + within * GROUP;
+        match self.bytes {
+            1 => [0, 1, 2, 3].map(|i| first + i),
+            _ => [0, self.block * GROUP, 2, self.block * GROUP + 2].map(|i| first + i),
+        }
+    }
+}
+
+/// The weights of one layer, packed once for one level.
 pub struct Weights {
     kernels: Kernels,
     channels: usize,
     groups: usize,
-    block: usize,
     lines: Vec<Line>,
 }
 
@@ -34,8 +60,7 @@ impl Weights {
     /// Input channels that are no multiple of four are filled up with zeros by the caller.
     ///
     /// # Panics
-    /// There is no channel or no group, or a weight is -128: two products of it overflow 16 bits at
-    /// [`Level::Neon`](super::Level::Neon), and `docs/quantization.md` (2) rules it out.
+    /// There is no channel or no group, or a weight is -128, which `docs/quantization.md` (2) rules out.
     pub fn pack(
         kernels: Kernels,
         channels: usize,
@@ -43,18 +68,21 @@ impl Weights {
         weight: impl Fn(usize, usize) -> [i8; 4],
     ) -> Weights {
         assert!(channels > 0 && groups > 0, "a layer without weights");
-        let block = kernels.block();
-        let bytes = channels.next_multiple_of(block) * groups * GROUP;
+        let layout = kernels.layout();
+        let bytes = channels.div_ceil(layout.block) * groups * layout.group_bytes();
         let mut lines = vec![Line([0; Line::BYTES]); bytes.div_ceil(Line::BYTES)];
         for channel in 0..channels {
             for group in 0..groups {
-                let four = weight(channel, group);
-                assert!(!four.contains(&i8::MIN), "channel {channel}: a weight of -128");
-                let at = place(block, groups, channel, group);
-                lines[at / Line::BYTES].0[at % Line::BYTES..][..GROUP].copy_from_slice(&four);
+                let places = layout.places(groups, channel, group);
+                for (weight, at) in weight(channel, group).into_iter().zip(places) {
+                    assert!(weight != i8::MIN, "channel {channel}: a weight of -128");
+                    let widened = i16::from(weight).to_le_bytes();
+                    lines[at / Line::BYTES].0[at % Line::BYTES..][..layout.bytes]
+                        .copy_from_slice(&widened[..layout.bytes]);
+                }
             }
         }
-        Weights { kernels, channels, groups, block, lines }
+        Weights { kernels, channels, groups, lines }
     }
 
     /// The token that they are packed for.
@@ -72,34 +100,23 @@ impl Weights {
         self.groups
     }
 
-    /// Channels of a block.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    pub(super) fn block(&self) -> usize {
-        self.block
-    }
-
     /// Output channels with those that fill up the last block.
     pub(super) fn padded_channels(&self) -> usize {
-        self.channels.next_multiple_of(self.block)
+        self.channels.next_multiple_of(self.kernels.layout().block)
     }
 
     /// The first packed weight, at the beginning of a cache line.
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-    pub(super) fn as_ptr(&self) -> *const i8 {
+    pub(super) fn as_ptr(&self) -> *const u8 {
         self.lines.as_ptr().cast()
     }
 
     /// The four weights of a channel, one that fills up a block included, and a group.
     pub(super) fn at(&self, channel: usize, group: usize) -> [i8; 4] {
-        let at = place(self.block, self.groups, channel, group);
-        let four = &self.lines[at / Line::BYTES].0[at % Line::BYTES..][..GROUP];
-        four.try_into().expect("a group has four weights")
+        let places = self.kernels.layout().places(self.groups, channel, group);
+        // The lower byte of a widened weight is the weight itself.
+        places.map(|at| self.lines[at / Line::BYTES].0[at % Line::BYTES].cast_signed())
     }
-}
-
-/// Where the weights of a channel and a group begin.
-fn place(block: usize, groups: usize, channel: usize, group: usize) -> usize {
-    (((channel / block) * groups + group) * block + channel % block) * GROUP
 }
 
 impl fmt::Debug for Weights {
