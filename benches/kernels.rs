@@ -17,6 +17,8 @@ struct Shape {
     taps: usize,
     depth: usize,
     shortcut: bool,
+    /// Layers of this shape in turns: with many, no layer's weights are near when it is called.
+    layers: usize,
 }
 
 const SHAPES: &[Shape] = &[
@@ -27,14 +29,72 @@ const SHAPES: &[Shape] = &[
         taps: 7,
         depth: 36,
         shortcut: false,
+        layers: 1,
     },
-    Shape { name: "4x4 map, 9 taps x 64", rows: 64, channels: 64, taps: 9, depth: 64, shortcut: true },
-    Shape { name: "2x2 map, 4 taps x 128", rows: 64, channels: 128, taps: 4, depth: 128, shortcut: true },
-    Shape { name: "1x1 map, 1 tap x 256", rows: 64, channels: 256, taps: 1, depth: 256, shortcut: true },
-    Shape { name: "1x1 map, 1 tap x 512", rows: 64, channels: 512, taps: 1, depth: 512, shortcut: true },
-    Shape { name: "the same, 16 patches", rows: 16, channels: 512, taps: 1, depth: 512, shortcut: true },
-    Shape { name: "3x3 map, 9 taps x 512", rows: 64, channels: 64, taps: 9, depth: 512, shortcut: true },
-    Shape { name: "head, 4 classes", rows: 64, channels: 4, taps: 1, depth: 512, shortcut: false },
+    Shape {
+        name: "4x4 map, 9 taps x 64",
+        rows: 64,
+        channels: 64,
+        taps: 9,
+        depth: 64,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "2x2 map, 4 taps x 128",
+        rows: 64,
+        channels: 128,
+        taps: 4,
+        depth: 128,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "1x1 map, 1 tap x 256",
+        rows: 64,
+        channels: 256,
+        taps: 1,
+        depth: 256,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "1x1 map, 1 tap x 512",
+        rows: 64,
+        channels: 512,
+        taps: 1,
+        depth: 512,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "the same, 16 patches",
+        rows: 16,
+        channels: 512,
+        taps: 1,
+        depth: 512,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "3x3 map, 9 taps x 512",
+        rows: 64,
+        channels: 64,
+        taps: 9,
+        depth: 512,
+        shortcut: true,
+        layers: 1,
+    },
+    Shape {
+        name: "1x1 map, 1 tap x 512, 16 layers in turns",
+        rows: 64,
+        channels: 512,
+        taps: 1,
+        depth: 512,
+        shortcut: true,
+        layers: 16,
+    },
+    Shape { name: "head, 4 classes", rows: 64, channels: 4, taps: 1, depth: 512, shortcut: false, layers: 1 },
 ];
 
 /// A position with its input, as the engine would call it: each tap's patches lie side by side.
@@ -102,15 +162,16 @@ fn main() {
         reference.call(shape);
         for level in Level::available() {
             let kernels = Kernels::of(level).expect("it is available");
-            let mut layer = Layer::new(kernels, shape);
-            layer.call(shape);
+            let mut layers: Vec<Layer> = (0..shape.layers).map(|_| Layer::new(kernels, shape)).collect();
+            layers[0].call(shape);
             // A benchmark is a test too.
-            assert_eq!(layer.out, reference.out, "level {level} differs");
+            assert_eq!(layers[0].out, reference.out, "level {level} differs");
             // A turn is well below a time slice: whole slices that go to other programs are the outliers, not the rule.
-            let repeats = (4e6 / layer.products(shape)).ceil() as usize;
+            let repeats = (4e6 / layers[0].products(shape)).ceil() as usize;
             let turns = if level == Level::Scalar { 3 } else { 301 };
             let (mut speeds, mut shares) = (Vec::new(), Vec::new());
-            for _ in 0..turns {
+            for turn in 0..turns {
+                let layer = &mut layers[turn % shape.layers];
                 let peak = per_ns(|| kernels.spin(10_000).unwrap_or(0) as f64);
                 let speed = per_ns(|| {
                     (0..repeats).for_each(|_| layer.call(shape));

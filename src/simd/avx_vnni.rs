@@ -58,6 +58,13 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn prefetch(at: *const u8) {
+        // Into the second cache: the first is full of the block that is being multiplied.
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,avxvnni")]
     unsafe fn dot(sums: __m256i, levels: __m256i, weights: __m256i) -> __m256i {
         _mm256_dpbusd_avx_epi32(sums, levels, weights)
     }

@@ -13,7 +13,7 @@
 use super::job::{Job, Output};
 use super::position::{Position, Shortcut, Source};
 use super::scalar;
-use super::weights::{GROUP, Layout};
+use super::weights::{GROUP, LINE, Layout};
 
 /// What one level can do: the steps of a tile, on vectors of `LANES` output channels.
 ///
@@ -49,6 +49,10 @@ pub(super) trait Isa {
     /// Reads `LANES * GROUP` bytes, aligned to as many; if a weight has two, as many again half a group's bytes further.
     unsafe fn weights(at: *const u8) -> Self::Weights;
 
+    /// Asks for the cache line at an address, which may be anywhere. Levels that multiply more slowly than memory brings
+    /// weights do not.
+    unsafe fn prefetch(_at: *const u8) {}
+
     /// Adds the products of a group.
     unsafe fn dot(sums: Self::Sums, levels: Self::Levels, weights: Self::Weights) -> Self::Sums;
 
@@ -83,6 +87,8 @@ struct Tile {
     channel: usize,
     /// Channels, those that fill up the last block included.
     width: usize,
+    /// With each group of weights that is read, the cache line so many bytes further is asked for.
+    prefetched: usize,
 }
 
 /// Runs a job on one level. `VECTORS` is the vectors of a block.
@@ -103,11 +109,16 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
         // Of a block that is not full, such as a head's few classes, only the vectors that are needed.
         let full = weights.channels() - channel >= I::LAYOUT.block;
         let width = if full { I::LAYOUT.block } else { I::LANES };
-        let mut row = 0;
+        let next_block = weights.groups() * I::LAYOUT.group_bytes();
+        let (mut row, mut line) = (0, 0);
         while row < rows {
             // As few tiles as possible, as high as each other: the sums of a low one wait for themselves.
             let left = rows - row;
-            let tile = Tile { row, rows: left.div_ceil(left.div_ceil(I::ROWS)), channel, width };
+            let rows = left.div_ceil(left.div_ceil(I::ROWS));
+            // A network's weights are more than the second cache holds beside its activations. So the first tiles of a
+            // block fetch the next block's weights, each another line of every group.
+            let prefetched = if line < I::LAYOUT.group_bytes() { next_block + line } else { 0 };
+            let tile = Tile { row, rows, channel, width, prefetched };
             // SAFETY: the caller answers for the instructions; the rows are the job's, and a vector that begins below
             // `channels` lies within a block.
             unsafe {
@@ -119,6 +130,7 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
                 I::enter(|| write::<I>(tile, &sums, &mut output));
             }
             row += tile.rows;
+            line += LINE;
         }
         channel += width;
     }
@@ -184,6 +196,7 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
             let mut block = block.add(run.weight as usize * group_bytes);
             for _ in 0..run.groups as usize / I::UNROLLED {
                 for group in 0..I::UNROLLED {
+                    I::prefetch(block.wrapping_add(tile.prefetched + group * group_bytes));
                     add_group::<I, ROWS, VECTORS>(
                         &mut sums,
                         levels.add(group * GROUP),

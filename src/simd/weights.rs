@@ -7,14 +7,13 @@ use super::Kernels;
 /// Levels, and weights of one output channel, that one instruction multiplies and sums.
 pub(super) const GROUP: usize = 4;
 
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
 /// A cache line: no load of packed weights straddles two.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([u8; Line::BYTES]);
-
-impl Line {
-    const BYTES: usize = 64;
-}
+struct Line([u8; LINE]);
 
 /// The order of packed weights, which a level chooses.
 ///
@@ -70,15 +69,14 @@ impl Weights {
         assert!(channels > 0 && groups > 0, "a layer without weights");
         let layout = kernels.layout();
         let bytes = channels.div_ceil(layout.block) * groups * layout.group_bytes();
-        let mut lines = vec![Line([0; Line::BYTES]); bytes.div_ceil(Line::BYTES)];
+        let mut lines = vec![Line([0; LINE]); bytes.div_ceil(LINE)];
         for channel in 0..channels {
             for group in 0..groups {
                 let places = layout.places(groups, channel, group);
                 for (weight, at) in weight(channel, group).into_iter().zip(places) {
                     assert!(weight != i8::MIN, "channel {channel}: a weight of -128");
                     let widened = i16::from(weight).to_le_bytes();
-                    lines[at / Line::BYTES].0[at % Line::BYTES..][..layout.bytes]
-                        .copy_from_slice(&widened[..layout.bytes]);
+                    lines[at / LINE].0[at % LINE..][..layout.bytes].copy_from_slice(&widened[..layout.bytes]);
                 }
             }
         }
@@ -115,7 +113,7 @@ impl Weights {
     pub(super) fn at(&self, channel: usize, group: usize) -> [i8; 4] {
         let places = self.kernels.layout().places(self.groups, channel, group);
         // The lower byte of a widened weight is the weight itself.
-        places.map(|at| self.lines[at / Line::BYTES].0[at % Line::BYTES].cast_signed())
+        places.map(|at| self.lines[at / LINE].0[at % LINE].cast_signed())
     }
 }
 
