@@ -32,7 +32,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 bench:
-	$(CARGO) bench --bench pipeline --bench kernels
+	$(CARGO) bench --bench pipeline --bench network --bench kernels
 
 clean:
 	$(CARGO) clean

@@ -127,6 +127,10 @@ impl Error {
         match self {
             Error::Model(_) | Error::NoModel { .. } => Exit::Model,
             Error::Engine(EngineError::Run { .. }) => Exit::Internal,
+            // The model is what it says it is; something else was asked for.
+            Error::Engine(
+                EngineError::NoIntegers { .. } | EngineError::NoLevel { .. } | EngineError::NoKernels { .. },
+            ) => Exit::Usage,
             Error::Engine(_) => Exit::Model,
             Error::Output(OutputError::NotFinite { .. } | OutputError::Png { .. }) => Exit::Internal,
             // File names are made of what the caller gave.

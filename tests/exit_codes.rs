@@ -37,6 +37,9 @@ fn code_2_the_command_line_is_wrong() {
         &["triage", "x", "--window", "80,0"],
         &["triage", "x", "--window", "eighty"],
         &["triage", "x", "--threads", "0"],
+        &["triage", "x", "--precision", "f16"],
+        &["triage", "x", "--simd", "mmx"],
+        &["triage", "x", "--simd", "scalar", "--precision", "f32"],
         &["nonsense"],
         &["phantom", "-o", "x", "--volume-ml", "3"],
     ] {
@@ -44,6 +47,12 @@ fn code_2_the_command_line_is_wrong() {
         assert_eq!(code, Exit::Usage as i32, "{wrong:?}");
         assert!(out.is_empty() && !complaint.is_empty());
     }
+    // Of two architectures' levels, one is never here.
+    let elsewhere = if cfg!(target_arch = "aarch64") { "avx2" } else { "dotprod" };
+    let (code, _, complaint) = run(&["triage", "x", "--simd", elsewhere]);
+    assert_eq!(code, Exit::Usage as i32);
+    assert!(complaint.contains(elsewhere) && complaint.contains("it runs scalar"), "{complaint}");
+
     let folder = tempdir().unwrap();
     let (code, _, complaint) =
         run(&["phantom", "-o", folder.path().to_str().unwrap(), "--site", "pons", "--volume-ml", "500"]);

@@ -2,7 +2,10 @@
 
 mod program;
 
+use hemapatch::model::Manifest;
+use hemapatch::simd::{Kernels, Level};
 use program::{BLEED, CLEAN, phantom, reports, run};
+use std::path::Path;
 use tempfile::tempdir;
 
 #[test]
@@ -34,10 +37,38 @@ fn a_line_has_every_field_of_the_contract() {
     let trace = &report["trace"];
     assert_eq!(trace["program"], concat!("hemapatch ", env!("CARGO_PKG_VERSION")));
     assert_eq!(trace["model"], "ich16");
-    assert_eq!(trace["model_sha256"].as_str().unwrap().len(), 64);
+    let network = Manifest::read(Path::new("models/ich16")).unwrap().network;
+    assert_eq!(trace["model_sha256"], network.int8.unwrap().sha256);
+    assert_eq!((&trace["engine"], &trace["precision"]), (&"hemapatch int8".into(), &"int8".into()));
+    assert_eq!(trace["simd"], Kernels::best().level().name());
     assert_eq!(trace["window_hu"], serde_json::json!([0, 80]));
     assert!(trace["thresholds"]["study_probability"].is_number());
     assert_eq!(trace["intended_use"], "research use only");
+}
+
+#[test]
+fn the_network_that_was_asked_for_is_the_one_in_the_trace() {
+    let folder = tempdir().unwrap();
+    phantom(folder.path(), BLEED);
+    let path = folder.path().to_str().unwrap();
+    let (_, out, _) = run(&["triage", path, "--json", "--precision", "f32"]);
+    let network = Manifest::read(Path::new("models/ich16")).unwrap().network;
+    let trace = &reports(&out)[0]["trace"];
+    assert_eq!((&trace["engine"], &trace["precision"]), (&"tract f32".into(), &"f32".into()));
+    assert!(trace["simd"].is_null() && trace["model_sha256"] == network.sha256);
+
+    // Another instruction set gives the same report but for its name.
+    let judged = |options: &[&str]| {
+        let (_, out, _) = run(&[&["triage", path, "--json"], options].concat());
+        let mut report = reports(&out).remove(0);
+        report["timings_ms"].take();
+        (report["trace"]["simd"].take(), report)
+    };
+    let levels: Vec<&str> = Level::available().into_iter().map(Level::name).collect();
+    let (best, other) = (levels[levels.len() - 1], levels[levels.len().saturating_sub(2)]);
+    let ((default, expected), (level, found)) = (judged(&[]), judged(&["--simd", other]));
+    assert_eq!((default, level), (best.into(), other.into()));
+    assert_eq!(found, expected);
 }
 
 #[test]

@@ -38,7 +38,11 @@ fn refused(folder: &Path, words: &[&str]) {
 fn the_shipped_model_is_whole() {
     let (code, out, complaint) = run(&["model", "verify", SHIPPED]);
     assert_eq!(code, 0, "{complaint}");
-    assert!(out.starts_with("ich16 "));
+    assert!(
+        out.starts_with("ich16 ") && out.contains("f32: sha256") && out.contains("int8: sha256"),
+        "{out}"
+    );
+    assert!(out.contains("runs in hemapatch int8 on "), "{out}");
     let (code, out, _) = run(&["model", "list"]);
     assert_eq!(code, 0);
     assert!(out.contains("ich16"));
@@ -58,9 +62,18 @@ fn a_wrong_hash() {
     refused(folder.path(), &["model.onnx", "sha256"]);
 }
 
+/// The shipped network in integers.
+fn integers() -> Vec<u8> {
+    std::fs::read(Path::new(SHIPPED).join("model.int8.onnx")).unwrap()
+}
+
 /// A copy of the shipped model with a network in integers, which is `bytes`, under `file`.
 fn with_int8(file: &str, bytes: &[u8]) -> TempDir {
-    let sha256 = hemapatch::model::sha256_hex(b"integers");
+    with_int8_of(file, bytes, &hemapatch::model::sha256_hex(&integers()))
+}
+
+/// The same, vouched for by `sha256`.
+fn with_int8_of(file: &str, bytes: &[u8], sha256: &str) -> TempDir {
     let table = format!(
         "[network.int8]\nfile = \"{file}\"\nsha256 = \"{sha256}\"\ncalibration = \"MSE\"\nargmax_agreement = 0.999\n\n[patch]"
     );
@@ -71,14 +84,53 @@ fn with_int8(file: &str, bytes: &[u8]) -> TempDir {
 
 #[test]
 fn a_network_in_integers_is_vouched_for_too() {
-    let folder = with_int8("model.int8.onnx", b"integers");
+    let integers = &integers();
+    let folder = with_int8("model.int8.onnx", integers);
     let (code, out, complaint) = run(&["model", "verify", folder.path().to_str().unwrap()]);
     assert_eq!(code, 0, "{complaint}");
     assert!(out.contains("int8: sha256"), "{out}");
     refused(with_int8("model.int8.onnx", b"other integers").path(), &["model.int8.onnx", "sha256"]);
-    refused(with_int8("../model.int8.onnx", b"integers").path(), &["network.int8.file", "plain file name"]);
-    refused(with_int8("model.onnx", b"integers").path(), &["network.int8.file", "f32 network's own"]);
-    refused(with_int8("absent.onnx", b"integers").path(), &["absent.onnx", "cannot read"]);
+    refused(with_int8("../model.int8.onnx", integers).path(), &["network.int8.file", "plain file name"]);
+    refused(with_int8("model.onnx", integers).path(), &["network.int8.file", "f32 network's own"]);
+    refused(with_int8("absent.onnx", integers).path(), &["absent.onnx", "cannot read"]);
+}
+
+#[test]
+fn integers_of_another_form_run_slowly_and_it_is_said() {
+    let mut integers = integers();
+    // The scale of gray levels, 1, becomes a half: a fine network, but not that of docs/quantization.md.
+    let constant = b"x_scale\x4a\x04";
+    let at = integers.windows(constant.len()).position(|bytes| bytes == constant).unwrap() + constant.len();
+    assert_eq!(integers[at..at + 4], 1f32.to_le_bytes());
+    integers[at..at + 4].copy_from_slice(&0.5f32.to_le_bytes());
+    let sha256 = hemapatch::model::sha256_hex(&integers);
+    let model = with_int8_of("model.int8.onnx", &integers, &sha256);
+    let model = model.path().to_str().unwrap();
+    let (code, out, complaint) = run(&["model", "verify", model]);
+    assert_eq!(code, 0, "{complaint}");
+    assert!(out.contains("runs in tract int8") && out.contains("expected gray levels, of scale 1"), "{out}");
+    let dicom = tempdir().unwrap();
+    program::phantom(dicom.path(), program::CLEAN);
+    let arguments = ["triage", dicom.path().to_str().unwrap(), "--json", "--model", model];
+    let (code, out, complaint) = run(&arguments);
+    assert_eq!(code, 0, "{complaint}");
+    let trace = &program::reports(&out)[0]["trace"];
+    assert_eq!((&trace["engine"], &trace["precision"]), (&"tract int8".into(), &"int8".into()));
+    assert!(trace["simd"].is_null() && trace["model_sha256"] == sha256.as_str());
+    let (code, _, complaint) = run(&[&arguments[..], &["--simd", "scalar"]].concat());
+    assert_eq!(code, 2);
+    assert!(complaint.contains("runs in tract int8"), "{complaint}");
+}
+
+#[test]
+fn a_model_without_integers_runs_in_floating_point() {
+    let model = altered("[network]", "[network]");
+    let model = model.path().to_str().unwrap();
+    let (code, out, _) = run(&["model", "verify", model]);
+    assert!(code == 0 && out.contains("f32: sha256") && !out.contains("int8"), "{out}");
+    let (code, _, complaint) = run(&["triage", "x", "--model", model, "--precision", "int8"]);
+    assert_eq!(code, 2);
+    assert!(complaint.contains("ich16 has no network in integers"), "{complaint}");
 }
 
 #[test]

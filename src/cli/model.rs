@@ -1,7 +1,7 @@
 //! `hemapatch model`: which models there are, what they say of themselves, whether they are whole.
 
 use super::say;
-use crate::engine::{self, EngineOptions};
+use crate::engine::{self, EngineOptions, Precision};
 use crate::error::{Error, Exit};
 use crate::model::{self, MANIFEST, Manifest, Model};
 use std::num::NonZeroUsize;
@@ -63,11 +63,19 @@ impl Arguments {
             Command::Verify(which) => {
                 let folder = folder(which.folder)?;
                 let model = Model::open(&folder)?;
-                engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN })?;
-                let Manifest { name, version, network, .. } = model.manifest();
-                say(&format!("{name} {version}: sha256 {} agrees, the network loads", network.sha256))?;
-                if let Some(int8) = &network.int8 {
-                    say(&format!("{name} {version}, int8: sha256 {} agrees", int8.sha256))?;
+                let Manifest { name, version, .. } = model.manifest();
+                for precision in [Precision::F32, Precision::Int8] {
+                    let Some(sha256) = precision.sha256(&model) else { continue };
+                    let options = EngineOptions::new(NonZeroUsize::MIN);
+                    let engine =
+                        engine::load(&model, EngineOptions { precision: Some(precision), ..options })?;
+                    let runs = engine
+                        .level()
+                        .map_or(engine.name().to_owned(), |level| format!("{} on {level}", engine.name()));
+                    say(&format!("{name} {version}, {precision}: sha256 {sha256} agrees, runs in {runs}"))?;
+                    if let Some(note) = engine.note() {
+                        say(&format!("  slowly, in a form of its own: {note}"))?;
+                    }
                 }
                 Ok(Exit::Done)
             }

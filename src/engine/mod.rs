@@ -2,11 +2,18 @@
 //!
 //! Callers hold an [`Engine`] and do not know which; [`load`] chooses.
 
+mod integer;
+mod threads;
 mod tract;
 
-use crate::model::Model;
+use crate::model::{Int8, Model};
 use crate::patch::Patches;
+use crate::simd::{Kernels, Level};
+use integer::{Found, IntegerEngine};
 use ndarray::Array2;
+use std::fmt;
+use std::num::NonZeroUsize;
+use tract::TractEngine;
 
 /// Runs a network over patches.
 pub trait Engine: Send {
@@ -21,16 +28,75 @@ pub trait Engine: Send {
 
     /// Which engine this is, for the report's trace.
     fn name(&self) -> &'static str;
+
+    /// Which of the model's networks it runs.
+    fn precision(&self) -> Precision;
+
+    /// The instruction set of our kernels; `None` where the network runs in an inference library's.
+    fn level(&self) -> Option<Level>;
+
+    /// What whoever cares for speed should know.
+    fn note(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Which of a model's networks runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// The one in integers: [`crate::model::Network::int8`].
+    Int8,
+    /// The one in 32-bit floating point.
+    F32,
+}
+
+impl Precision {
+    /// Both, as the command line lists them.
+    pub const ALL: [Self; 2] = [Self::Int8, Self::F32];
+
+    /// As the command line and the report spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::F32 => "f32",
+        }
+    }
+
+    /// The hash of the network file that a model has for it; `None` where it has none.
+    pub fn sha256(self, model: &Model) -> Option<&str> {
+        let network = &model.manifest().network;
+        match self {
+            Self::Int8 => network.int8.as_ref().map(|Int8 { sha256, .. }| sha256.as_str()),
+            Self::F32 => Some(&network.sha256),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// How to run.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineOptions {
     /// Threads that patches are spread over.
-    pub threads: std::num::NonZeroUsize,
+    pub threads: NonZeroUsize,
+    /// Which network; `None` for integers where the model has them, which is many times faster.
+    pub precision: Option<Precision>,
+    /// The instruction set of our kernels; `None` for the best of this processor.
+    pub level: Option<Level>,
 }
 
-/// Why a network cannot be loaded (exit code 6) or run (exit code 1).
+impl EngineOptions {
+    /// What suits the model and the processor best, on so many threads.
+    pub fn new(threads: NonZeroUsize) -> Self {
+        Self { threads, precision: None, level: None }
+    }
+}
+
+/// Why a network cannot be loaded (exit code 6, or 2 where what was asked for is not to be had) or run (exit code 1).
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// Not ONNX, or with an operator that the engine lacks.
@@ -59,6 +125,28 @@ pub enum EngineError {
         /// What it gave.
         value: f32,
     },
+    /// Integers were asked for, and the model has none.
+    #[error("the model {model} has no network in integers")]
+    NoIntegers {
+        /// The model.
+        model: String,
+    },
+    /// A level was asked for that this processor lacks.
+    #[error("this processor does not run {level}; it runs {}", names(available))]
+    NoLevel {
+        /// What was asked for.
+        level: Level,
+        /// What there is.
+        available: Vec<Level>,
+    },
+    /// A level was asked for, and the network does not run in our kernels.
+    #[error("{level} was asked for, but the network runs in {engine}, which chooses for itself")]
+    NoKernels {
+        /// What was asked for.
+        level: Level,
+        /// What runs it.
+        engine: &'static str,
+    },
     /// It failed while running.
     #[error("the network failed: {reason}")]
     Run {
@@ -69,6 +157,10 @@ pub enum EngineError {
 
 fn attention(labels: usize, outputs: usize) -> &'static str {
     if labels == outputs { "" } else { " behind the attention logit" }
+}
+
+fn names(levels: &[Level]) -> String {
+    levels.iter().map(|level| level.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether all outputs are numbers. A maximum over them passes over those that are not, so that a broken network
@@ -83,12 +175,40 @@ pub fn check_finite(logits: &Array2<f32>) -> Result<(), EngineError> {
     }
 }
 
-/// Loads a model's network.
+/// Loads the network of a model that `options` ask for.
 ///
 /// # Errors
-/// [`EngineError::Load`] and [`EngineError::Shape`].
+/// [`EngineError::Load`] and [`EngineError::Shape`] for the model's mistakes, [`EngineError::NoIntegers`],
+/// [`EngineError::NoLevel`] and [`EngineError::NoKernels`] for the caller's.
 pub fn load(model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
-    Ok(Box::new(tract::TractEngine::load(model, options)?))
+    let EngineOptions { threads, precision, level } = options;
+    let integers = model.int8().filter(|_| precision != Some(Precision::F32));
+    let engine = match (integers, precision) {
+        (Some(file), _) => load_integers(file, model, options)?,
+        (None, Some(Precision::Int8)) => {
+            return Err(EngineError::NoIntegers { model: model.manifest().name.clone() });
+        }
+        (None, _) => Box::new(TractEngine::load(model.network(), Precision::F32, model, threads, None)?),
+    };
+    match level.filter(|_| engine.level().is_none()) {
+        Some(level) => Err(EngineError::NoKernels { level, engine: engine.name() }),
+        None => Ok(engine),
+    }
+}
+
+fn load_integers(file: &[u8], model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
+    let EngineOptions { threads, level, .. } = options;
+    let not_here = |level| EngineError::NoLevel { level, available: Level::available() };
+    let kernels = match level {
+        None => Kernels::best(),
+        Some(level) => Kernels::of(level).ok_or_else(|| not_here(level))?,
+    };
+    Ok(match IntegerEngine::load(file, model, kernels, threads)? {
+        Found::Engine(engine) => Box::new(engine),
+        Found::Other(reason) => {
+            Box::new(TractEngine::load(file, Precision::Int8, model, threads, Some(reason))?)
+        }
+    })
 }
 
 #[cfg(test)]

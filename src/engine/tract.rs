@@ -1,10 +1,13 @@
-//! The network through tract, in f32, with the batch size fixed.
+//! A network file through tract as it is, with the batch size fixed: f32, and integers of a form that
+//! [`integer`](super::integer) does not know.
 
-use super::{Engine, EngineError, EngineOptions};
+use super::threads::{Work, spread};
+use super::{Engine, EngineError, Precision};
 use crate::model::Model;
 use crate::patch::Patches;
+use crate::simd::Level;
 use ndarray::Array2;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
 use tract_core::prelude::*;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 
@@ -13,84 +16,93 @@ use tract_onnx::prelude::{Framework, InferenceModelExt};
 const BATCH: usize = 32;
 
 pub(super) struct TractEngine {
-    plan: Arc<TypedRunnableModel>,
+    /// One a thread.
+    workers: Vec<TypedSimpleState>,
     shape: [usize; 4],
     outputs: usize,
-    threads: usize,
+    precision: Precision,
+    /// Why it is tract that runs integers.
+    note: Option<String>,
 }
 
 impl TractEngine {
-    pub(super) fn load(model: &Model, options: EngineOptions) -> Result<Self, EngineError> {
+    /// Makes tract ready for a file that takes gray levels as f32, or as u8 where it is in integers.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] and [`EngineError::Shape`].
+    pub(super) fn load(
+        file: &[u8],
+        precision: Precision,
+        model: &Model,
+        threads: NonZeroUsize,
+        note: Option<String>,
+    ) -> Result<Self, EngineError> {
         let [views, rows, columns] = model.manifest().network.input;
         let shape = [BATCH, views, rows, columns];
         let (labels, outputs) = (model.manifest().network.labels.len(), model.outputs());
-        let plan =
-            plan(model.network(), shape).map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
+        let load = |e: TractError| EngineError::Load { reason: format!("{e:#}") };
+        let plan = plan(file, precision, shape).map_err(load)?;
         let found = plan.model().output_fact(0).map(|fact| fact.shape.as_concrete().map(<[usize]>::to_vec));
         let found = found.ok().flatten();
         if found.as_deref() != Some(&[BATCH, outputs]) {
             let found = found.map_or_else(|| "no fixed shape".into(), |shape| format!("{shape:?}"));
             return Err(EngineError::Shape { found, batch: BATCH, labels, outputs });
         }
-        Ok(Self { plan, shape, outputs, threads: options.threads.get() })
-    }
-
-    /// Runs whole batches, one after the other; the last is filled up with zeros.
-    ///
-    /// # Shape
-    /// `patches` is `[n, views, size, size]`, `logits` is `[n, outputs]`.
-    fn run_batches(&self, patches: &[u8], logits: &mut [f32]) -> TractResult<()> {
-        let length: usize = self.shape[1..].iter().product();
-        for (patches, logits) in patches.chunks(BATCH * length).zip(logits.chunks_mut(BATCH * self.outputs)) {
-            let mut input = Tensor::zero::<f32>(&self.shape)?;
-            let mut view = input.to_plain_array_view_mut::<f32>()?;
-            for (level, &gray) in view.iter_mut().zip(patches) {
-                *level = f32::from(gray);
-            }
-            let output = self.plan.run(tvec!(input.into()))?;
-            for (logit, &value) in logits.iter_mut().zip(output[0].to_plain_array_view::<f32>()?.iter()) {
-                *logit = value;
-            }
-        }
-        Ok(())
+        let workers = (0..threads.get()).map(|_| plan.spawn()).collect::<TractResult<_>>().map_err(load)?;
+        Ok(Self { workers, shape, outputs, precision, note })
     }
 }
 
-fn plan(network: &[u8], shape: [usize; 4]) -> TractResult<Arc<TypedRunnableModel>> {
+fn plan(file: &[u8], precision: Precision, shape: [usize; 4]) -> TractResult<Arc<TypedRunnableModel>> {
+    let input = match precision {
+        Precision::Int8 => u8::fact(shape),
+        Precision::F32 => f32::fact(shape),
+    };
     tract_onnx::onnx()
-        .model_for_read(&mut &network[..])?
-        .with_input_fact(0, f32::fact(shape).into())?
+        .model_for_read(&mut &file[..])?
+        .with_input_fact(0, input.into())?
         .into_optimized()?
         .into_runnable()
 }
 
+/// One batch of gray levels, filled up with zeros.
+fn batch(patches: &[u8], precision: Precision, shape: &[usize]) -> TractResult<Tensor> {
+    let mut input = Tensor::zero::<u8>(shape)?;
+    input.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?[..patches.len()].copy_from_slice(patches);
+    match precision {
+        Precision::Int8 => Ok(input),
+        Precision::F32 => Ok(input.cast_to::<f32>()?.into_owned()),
+    }
+}
+
 impl Engine for TractEngine {
     fn run(&mut self, patches: &Patches, logits: &mut Array2<f32>) -> Result<(), EngineError> {
-        let length = patches.length();
-        let count = patches.unique().len() / length;
-        let mut flat = std::mem::take(logits).into_raw_vec_and_offset().0;
-        flat.clear();
-        flat.resize(count * self.outputs, 0.0);
-        // Whole batches a thread, so that no thread but the last runs a partial one.
-        let share = count.div_ceil(BATCH).div_ceil(self.threads).max(1) * BATCH;
-        let this = &*self;
-        let outcome = std::thread::scope(|scope| {
-            let running: Vec<_> = patches
-                .unique()
-                .chunks(share * length)
-                .zip(flat.chunks_mut(share * this.outputs))
-                .map(|(patches, logits)| scope.spawn(move || this.run_batches(patches, logits)))
-                .collect();
-            running.into_iter().try_for_each(|thread| {
-                thread.join().unwrap_or_else(|_| Err(TractError::msg("a thread of the engine panicked")))
-            })
-        });
-        outcome.map_err(|e| EngineError::Run { reason: format!("{e:#}") })?;
-        *logits = Array2::from_shape_vec((count, self.outputs), flat).expect("as long as its shape says");
-        Ok(())
+        let (shape, outputs, precision, length) =
+            (self.shape, self.outputs, self.precision, patches.length());
+        let work = Work { patches: patches.unique(), length, outputs, batch: BATCH };
+        spread(&mut self.workers, work, logits, |worker, patches, logits| {
+            let output = worker.run(tvec!(batch(patches, precision, &shape)?.into()))?;
+            logits.copy_from_slice(&output[0].try_as_plain_ram()?.as_slice::<f32>()?[..logits.len()]);
+            Ok(())
+        })
     }
 
     fn name(&self) -> &'static str {
-        "tract f32"
+        match self.precision {
+            Precision::Int8 => "tract int8",
+            Precision::F32 => "tract f32",
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn level(&self) -> Option<Level> {
+        None
+    }
+
+    fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 }

@@ -93,6 +93,8 @@ struct Trace<'a> {
     model: &'a str,
     model_version: &'a str,
     model_sha256: &'a str,
+    precision: &'static str,
+    simd: Option<&'static str>,
     window_hu: [i32; 2],
     preprocessing: &'a [String],
     rule: &'a str,
@@ -164,6 +166,8 @@ impl<'a> Contract<'a> {
                 model: &trace.model,
                 model_version: &trace.model_version,
                 model_sha256: &trace.model_sha256,
+                precision: trace.precision,
+                simd: trace.simd,
                 window_hu: trace.window_hu,
                 preprocessing: &trace.preprocessing,
                 rule: &trace.rule,
@@ -227,7 +231,7 @@ mod tests {
             r#""timings_ms":{"read":3.125,"prepare":2.0,"infer":160.2,"total":166.0},"#,
             r#""trace":{"program":"hemapatch 0.1.0","engine":"tract","model":"ich16","model_version":"1","#,
             r#""model_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","#,
-            r#""window_hu":[0,80],"preprocessing":["denoise","center"],"rule":"threshold","#,
+            r#""precision":"int8","simd":"avx2","window_hu":[0,80],"preprocessing":["denoise","center"],"rule":"threshold","#,
             r#""thresholds":{"slice":0.5,"study":0.6},"intended_use":"research use only"}}"#,
         );
         assert_eq!(line(&sample::alert(&[0, 37])).expect("finite"), expected);

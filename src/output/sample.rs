@@ -38,6 +38,8 @@ pub fn alert(hematoma: &[u32]) -> Report {
             model: "ich16".to_owned(),
             model_version: "1".to_owned(),
             model_sha256: "0123456789abcdef".repeat(4),
+            precision: "int8",
+            simd: Some("avx2"),
             window_hu: [0, 80],
             preprocessing: vec!["denoise".to_owned(), "center".to_owned()],
             rule: "threshold".to_owned(),

@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::patch::{Grid, Neighbourhood, Patches};
 use crate::prep::Scratch;
 use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, Study};
+use crate::simd::Level;
 use crate::stream::SliceStream;
 use crate::window::Window;
 use ndarray::{Array2, ArrayView2};
@@ -68,7 +69,7 @@ impl Triage {
     /// `window` replaces the manifest's, for facilities that set their own.
     ///
     /// # Errors
-    /// [`EngineError::Load`] and [`EngineError::Shape`].
+    /// Those of [`engine::load`].
     pub fn new(
         model: Model,
         window: Option<Window>,
@@ -283,7 +284,9 @@ impl Triage {
             engine: self.engine.name().to_owned(),
             model: manifest.name.clone(),
             model_version: manifest.version.clone(),
-            model_sha256: manifest.network.sha256.clone(),
+            model_sha256: self.engine.precision().sha256(&self.model).unwrap_or_default().to_owned(),
+            precision: self.engine.precision().name(),
+            simd: self.engine.level().map(Level::name),
             window_hu: [a_hu.into(), b_hu.into()],
             preprocessing,
             rule: manifest.decision.rule.name().to_owned(),

@@ -238,8 +238,12 @@ pub struct Trace {
     pub model: String,
     /// Its version.
     pub model_version: String,
-    /// SHA-256 of its network file.
+    /// SHA-256 of the network file that ran.
     pub model_sha256: String,
+    /// Which of the model's networks that is: "int8" or "f32".
+    pub precision: &'static str,
+    /// The instruction set of our own kernels, where the network ran in them.
+    pub simd: Option<&'static str>,
     /// The window that was used.
     pub window_hu: [i32; 2],
     /// The preparation steps, in order.

@@ -175,6 +175,6 @@ fn write_model(mut manifest: Manifest, network: &[u8], folder: &Path) -> Result<
     write(NETWORK, network)?;
     write(MANIFEST, toml::to_string_pretty(&manifest)?.as_bytes())?;
     let model = Model::open(folder)?;
-    engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN })?;
+    engine::load(&model, EngineOptions::new(NonZeroUsize::MIN))?;
     Ok(model)
 }

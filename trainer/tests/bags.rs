@@ -212,7 +212,7 @@ fn engine_and_trainer_give_a_bag_the_same_logits() {
     let folder = tempfile::tempdir().unwrap();
     let passport = Passport::phe_sich(recipe.method, "0.0.0");
     let model = export::export_bags(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();
-    let mut engine = engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN }).unwrap();
+    let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
     let mut outputs = Array2::zeros((0, 0));
     engine.run(&patches, &mut outputs).unwrap();
     let times = evidence::times(patches.places(), patches.in_bag(), outputs.nrows());

@@ -1,8 +1,16 @@
-//! The quantized network is one network: the file gives other runtimes the reference's logits.
+//! The quantized network is one network: the file gives the engine the reference's logits to the last bit, and other
+//! runtimes those that rounding in another order leaves.
 
+use hemapatch::engine::{self, EngineOptions, Precision};
+use hemapatch::evidence::Calibration;
+use hemapatch::model::{Int8, MANIFEST, Manifest, Model, sha256_hex};
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
+use hemapatch_train::evaluate::Choices;
+use hemapatch_train::export;
 use hemapatch_train::fold::Folded;
 use hemapatch_train::net::ResNet18;
+use hemapatch_train::passport::Passport;
+use hemapatch_train::quantize;
 use hemapatch_train::quantize::calibrate::{Method, Observed};
 use hemapatch_train::quantize::network::QuantNet;
 use hemapatch_train::quantize::qdq;
@@ -10,8 +18,10 @@ use hemapatch_train::quantize::reference::Reference;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
 use hemapatch_train::score;
+use hemapatch_train::shard::Source;
 use hemapatch_train::weights::Weights;
 use ndarray::{Array2, aview1};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 use tch::Tensor;
@@ -24,7 +34,7 @@ const CLASSES: usize = 4;
 const EXAMINED: usize = 256;
 
 /// Patches of a slice drawn at random: blobs on noise, so that patches differ in more than noise.
-fn patches(recipe: &Recipe, seed: u64) -> Vec<u8> {
+fn patches(recipe: &Recipe, seed: u64) -> Patches {
     let mut random = Random::new(seed);
     let blobs: Vec<(f64, f64, f64)> = (0..40)
         .map(|_| (random.between(0.0, 512.0), random.between(0.0, 512.0), random.between(20.0, 200.0)))
@@ -38,7 +48,7 @@ fn patches(recipe: &Recipe, seed: u64) -> Vec<u8> {
     let pyramid = Pyramid::of(&slice);
     let mut patches = Patches::new(Grid::over(512, 512, recipe.patch_size), &recipe.views);
     patches.cut(Neighbourhood { before: None, this: &pyramid, after: None });
-    patches.unique().to_vec()
+    patches
 }
 
 /// Random weights with the statistics that training would leave.
@@ -63,6 +73,40 @@ fn closeness(expected: &[f32], found: &[f32]) -> (f64, f32) {
 fn spread(logits: &[f32]) -> f32 {
     let (low, high) = logits.iter().fold((f32::MAX, f32::MIN), |(low, high), &l| (low.min(l), high.max(l)));
     high - low
+}
+
+/// The engine's logits, on the kernels of this processor.
+fn in_the_engine(file: &[u8], net: &ResNet18, recipe: &Recipe, patches: &Patches) -> Vec<f32> {
+    let calibration = Calibration { intercept: 0.0, slope: 1.0 };
+    let choices = Choices {
+        source: Source::PheSich,
+        temperature: 1.0,
+        patch_probability: 0.5,
+        patch_goals: Vec::new(),
+        slice: calibration,
+        study: calibration,
+        slice_probability: 0.5,
+        study_probability: 0.5,
+        operating_point: "a test".into(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let passport = Passport::phe_sich(recipe.method, "0.0.0");
+    export::export(net, recipe, &choices, &passport, folder.path()).unwrap();
+    let mut manifest = Manifest::read(folder.path()).unwrap();
+    manifest.network.int8 = Some(Int8 {
+        file: quantize::NETWORK.into(),
+        sha256: sha256_hex(file),
+        calibration: "min-max".into(),
+        argmax_agreement: 1.0,
+    });
+    std::fs::write(folder.path().join(quantize::NETWORK), file).unwrap();
+    std::fs::write(folder.path().join(MANIFEST), toml::to_string_pretty(&manifest).unwrap()).unwrap();
+    let model = Model::open(folder.path()).unwrap();
+    let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
+    assert_eq!((engine.precision(), engine.note()), (Precision::Int8, None), "the form is recognised");
+    let mut logits = Array2::zeros((0, 0));
+    engine.run(patches, &mut logits).unwrap();
+    logits.into_raw_vec_and_offset().0
 }
 
 fn in_tract(file: &[u8], gray: &[u8], shape: [usize; 4]) -> Vec<f32> {
@@ -92,20 +136,25 @@ fn other_runtimes_give_the_logits_of_the_reference() {
         let recipe = Recipe::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes").join(name)).unwrap();
         tch::manual_seed(21);
         let weights = Weights::<ResNet18>::new(&recipe);
-        let gray = patches(&recipe, 22);
-        seen(&weights.net, &gray);
+        let patches = patches(&recipe, 22);
+        let gray = patches.unique();
+        seen(&weights.net, gray);
         let folded = Folded::of(&weights.net);
-        let observed = Observed::of(&folded, &gray).unwrap();
+        let observed = Observed::of(&folded, gray).unwrap();
         let quantized = QuantNet::of(&folded, &observed.scales(Method::MinMax)).unwrap();
-        let reference = Reference::new(&quantized).logits(&gray).unwrap();
+        let reference = Reference::new(&quantized).logits(gray).unwrap();
 
         // Eight bits are close to f32; how close on real weights is what the command measures.
-        let in_f32 = score::logits(&weights.net, &gray).unwrap().into_raw_vec_and_offset().0;
+        let in_f32 = score::logits(&weights.net, gray).unwrap().into_raw_vec_and_offset().0;
         let range = spread(&in_f32);
         let (_, off) = closeness(&in_f32, &reference);
         assert!(off < 0.1 * range, "{name}: off by {off} of {range} from f32");
 
         let file = qdq::encode(&quantized, &[("intended_use", "a test")]);
+        let found = in_the_engine(&file, &weights.net, &recipe, &patches);
+        let bits = |logits: &[f32]| logits.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
+        assert!(bits(&found) == bits(&reference), "{name}: the engine gives other logits");
+
         let shape = weights.net.shape;
         let (views, size) = (shape.views as usize, shape.size as usize);
         let whole = gray.len() / (views * size * size) / 16 * 16;

@@ -53,7 +53,7 @@ fn engine_and_trainer_give_the_same_logits_on_a_thousand_patches() {
         let model = export::export(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();
         assert!(model.network().len() < 9_000_000, "dead taps are left out");
 
-        let mut engine = engine::load(&model, EngineOptions { threads: NonZeroUsize::MIN }).unwrap();
+        let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
         let mut found = Array2::zeros((0, 0));
         engine.run(&patches, &mut found).unwrap();
         let expected = tch::no_grad(|| weights.net.forward_t(&gray, false));

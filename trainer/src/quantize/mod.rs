@@ -17,6 +17,7 @@ use crate::shard::Shard;
 use crate::split::{Side, Split};
 use calibrate::{Method, Observed};
 use compare::{Closeness, Comparison};
+use hemapatch::engine::{self, EngineOptions};
 use hemapatch::model::{INTENDED_USE, Int8, MANIFEST, Manifest, Model, ModelError, sha256_hex};
 use indicatif::ProgressBar;
 use network::QuantNet;
@@ -25,6 +26,7 @@ use sample::{Sample, Stratum};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// File name of the quantized network in a model's folder.
@@ -148,7 +150,9 @@ pub fn write(quantized: &Quantized, folder: &Path) -> Result<Model, QuantizeErro
     };
     put(NETWORK, &network)?;
     put(MANIFEST, toml::to_string_pretty(&manifest).map_err(ExportError::Manifest)?.as_bytes())?;
-    Ok(Model::open(folder)?)
+    let model = Model::open(folder)?;
+    engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).map_err(ExportError::Engine)?;
+    Ok(model)
 }
 
 impl Quantization {

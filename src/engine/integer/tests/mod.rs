@@ -1,0 +1,167 @@
+//! Small networks of every shape that the form allows, against the document's equations written down naively.
+//!
+//! The shipped network is held against the same equations in Python, by `tests/peers_agree.rs`.
+
+mod drawn;
+mod file;
+mod reference;
+
+use super::description::{Description, Shortcut};
+use super::equations;
+use super::network::{BATCH, Network};
+use super::operator::IntegerNetwork;
+use super::{recognise, understand};
+use crate::simd::{Kernels, Level};
+use drawn::{Drawn, Random};
+use reference::reference_logits;
+use tract_core::prelude::*;
+
+/// Sizes, views, widths of the stages and outputs; a stage of another width than the one before halves its maps.
+const SHAPES: [Drawn; 5] = [
+    Drawn { size: 8, views: 1, widths: &[4, 4], outputs: 1 },
+    Drawn { size: 16, views: 5, widths: &[8, 12, 16, 20], outputs: 4 },
+    Drawn { size: 16, views: 2, widths: &[64, 68], outputs: 6 },
+    Drawn { size: 32, views: 3, widths: &[12, 12, 24], outputs: 3 },
+    Drawn { size: 32, views: 4, widths: &[4, 8, 16, 32, 36], outputs: 2 },
+];
+
+fn patches(shape: &Drawn, count: usize) -> Vec<u8> {
+    let mut random = Random::new(7);
+    (0..count * shape.views * shape.size * shape.size).map(|_| random.below(256) as u8).collect()
+}
+
+fn run(network: &Network, patches: &[u8], count: usize) -> Vec<f32> {
+    let mut logits = vec![0.0; count * network.outputs()];
+    network.run(patches, &mut logits, &mut network.buffers());
+    logits
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|logit| logit.to_bits()).collect()
+}
+
+#[test]
+fn every_shape_gives_the_documents_logits_at_every_level() {
+    for (seed, shape) in (0..).zip(&SHAPES) {
+        let description = shape.draw(seed);
+        let patches = patches(shape, 7);
+        let expected = reference_logits(&description, &patches);
+        let same = expected.iter().filter(|logit| **logit == expected[0]).count();
+        assert!(same < expected.len() / 2, "{shape:?}: logits say something: {expected:?}");
+        for level in Level::available() {
+            let network = Network::new(&description, Kernels::of(level).unwrap()).unwrap();
+            assert_eq!(bits(&run(&network, &patches, 7)), bits(&expected), "{shape:?} at {level}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_any_size_gives_each_patch_its_own_logits() {
+    let shape = &SHAPES[0];
+    let network = Network::new(&shape.draw(3), Kernels::best()).unwrap();
+    let (most, length) = (3 * BATCH - 5, shape.views * shape.size * shape.size);
+    let patches = patches(shape, most);
+    let each: Vec<f32> = patches.chunks(length).flat_map(|patch| run(&network, patch, 1)).collect();
+    let mut buffers = network.buffers();
+    for count in [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1, most] {
+        let mut logits = vec![0.0; count];
+        network.run(&patches[..count * length], &mut logits, &mut buffers);
+        assert_eq!(bits(&logits), bits(&each[..count]), "{count} patches");
+    }
+}
+
+#[test]
+fn what_is_written_is_recognised() {
+    for (seed, shape) in (0..).zip(&SHAPES) {
+        let description = shape.draw(seed);
+        let (_, found) = understand(&file::encode(&description), description.input).unwrap();
+        assert_eq!(found, description, "{shape:?}");
+    }
+}
+
+#[test]
+fn the_operator_takes_the_place_of_the_whole_model() {
+    let shape = &SHAPES[1];
+    let (model, description) = understand(&file::encode(&shape.draw(4)), [5, 16, 16]).unwrap();
+    let network = Network::new(&description, Kernels::best()).unwrap();
+    let patches = patches(shape, 3);
+    let expected = run(&network, &patches, 3);
+    let model = IntegerNetwork::replace(model, network).unwrap();
+    assert_eq!(model.nodes.len(), 2, "the input and the operator");
+    let mut state = model.into_runnable().unwrap().spawn().unwrap();
+    for _ in 0..2 {
+        let input = Tensor::from_shape(&[3, 5, 16, 16], &patches).unwrap();
+        let output = state.run(tvec!(input.into())).unwrap();
+        assert_eq!(output[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap(), expected);
+    }
+}
+
+#[test]
+fn another_network_is_not_recognised_and_the_node_is_named() {
+    let departure = |change: &dyn Fn(&mut file::Graph)| {
+        let mut graph = file::Graph::of(&SHAPES[3].draw(5));
+        change(&mut graph);
+        let found = understand(&graph.finish(), [3, 32, 32]).map(|_| ());
+        format!("{:#}", found.expect_err("another network"))
+    };
+    let relu = departure(&|graph| graph.node_mut("stem_relu").op_type = "Sigmoid".into());
+    assert!(relu.contains("stem_relu is") && relu.contains("expected a ReLU"), "{relu}");
+    let pool = departure(&|graph| graph.node_mut("pool").op_type = "AveragePool".into());
+    assert!(pool.contains("expected a max-pool"), "{pool}");
+    let shortcut = departure(&|graph| graph.node_mut("block1_add").input[1] = "pool_real".into());
+    assert!(shortcut.contains("pool_real"), "{shortcut}");
+    let zero = departure(&|graph| graph.set_byte("zero", 3));
+    assert!(zero.contains("zero point"), "{zero}");
+}
+
+#[test]
+fn a_file_that_breaks_an_equation_is_refused_by_its_number() {
+    let refusal = |change: &dyn Fn(&mut Description)| {
+        let mut description = SHAPES[1].draw(6);
+        change(&mut description);
+        equations::check(&description).expect_err("an inconsistent file").to_string()
+    };
+    let weight = refusal(&|network| network.blocks[0].first.weights[3] = i8::MIN);
+    assert!(weight.contains("(2)") && weight.contains("block0_first"), "{weight}");
+    let bias = refusal(&|network| network.stem.bias_steps[2] *= 1.001);
+    assert!(bias.contains("(3)") && bias.contains("stem"), "{bias}");
+    let multiplier = refusal(&|network| network.stem_scale = f32::INFINITY);
+    assert!(multiplier.contains("(4)"), "{multiplier}");
+    let identity = refusal(&|network| {
+        let block = network.blocks.iter_mut().find(|block| block.shortcut == Shortcut::Identity).unwrap();
+        block.second.scales[1] *= 1.00002;
+        block.second.bias_steps[1] *= 1.00002;
+    });
+    assert!(identity.contains("(7)"), "{identity}");
+    let shared = refusal(&|network| {
+        let convolution = network.blocks.iter_mut().find_map(|block| match &mut block.shortcut {
+            Shortcut::Convolution(convolution) => Some(convolution),
+            Shortcut::Identity => None,
+        });
+        let convolution = convolution.unwrap();
+        convolution.scales[0] *= 2.0;
+        convolution.bias_steps[0] *= 2.0;
+    });
+    assert!(shared.contains("(8)"), "{shared}");
+    let head = refusal(&|network| network.head.scales[0] = 0.0);
+    assert!(head.contains("the head"), "{head}");
+    let bound = refusal(&|network| network.blocks[1].second.bias[0] = i32::MIN);
+    assert!(bound.contains("(10)"), "{bound}");
+}
+
+#[test]
+fn a_shape_that_is_not_the_networks_is_no_network() {
+    let proto = file::encode(&SHAPES[0].draw(1));
+    assert!(understand(&proto, [2, 8, 8]).is_err());
+    // More pixels make larger maps, and a head that averages over them.
+    let (_, larger) = understand(&proto, [1, 16, 16]).unwrap_or_else(|e| panic!("{e:#}"));
+    assert_eq!(larger.input, [1, 16, 16]);
+}
+
+#[test]
+fn a_departure_says_where() {
+    let (model, _) = understand(&file::encode(&SHAPES[0].draw(1)), [1, 8, 8]).unwrap();
+    let mut twice = model.clone();
+    twice.outputs.push(model.outputs[0]);
+    assert!(recognise::recognise(&twice).unwrap_err().to_string().contains("one output"));
+}
