@@ -22,6 +22,14 @@ fn a_token_exists_only_for_what_is_available() {
     }
 }
 
+/// `scripts/arm` emulates processors whose levels are known: a detection that failed there would silently test less.
+#[test]
+fn a_known_processor_has_its_levels() {
+    let Ok(expected) = std::env::var("HEMAPATCH_LEVELS") else { return };
+    let found: Vec<&str> = Level::available().iter().map(|level| level.name()).collect();
+    assert_eq!(found.join(","), expected);
+}
+
 #[test]
 fn two_sources_and_a_shortcut_meet_in_one_sum() {
     let weights = Arc::new(Weights::pack(Kernels::best(), 2, 2, |channel, group| {

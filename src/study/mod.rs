@@ -326,3 +326,6 @@ struct Bench {
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
+
+#[cfg(test)]
+mod tests;
