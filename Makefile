@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test setup cross lint doc bench clean
+.PHONY: demo test test-arm setup cross lint doc bench clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -16,16 +16,20 @@ demo:
 	target/release/hemapatch triage $(DEMO)/clean/dicom -o $(DEMO)/clean
 	@echo "Pictures and reports: $(DEMO)/bleed, $(DEMO)/clean"
 
-## test: installs what the tests need, then runs all of them, the trainer's included, and those for ARM under emulation
+## test: installs what the tests need, then runs all of them, the trainer's included
 test: setup
 	$(CARGO) test --workspace
+
+## test-arm: what must give the same bits on ARM, on emulated processors; installs what that needs
+test-arm:
+	scripts/arm setup
 	scripts/arm test
 
 ## cross: the program for aarch64 (also fully static) and armv7, in target/cross
 cross:
 	scripts/arm build
 
-## setup: libtorch for the trainer, Python peers, the DICOM validator, a cross linker and an emulator; safe to run twice
+## setup: libtorch for the trainer, Python peers, the DICOM validator; safe to run twice
 setup:
 	PYTHON="$(PYTHON)" scripts/setup
 
