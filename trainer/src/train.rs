@@ -95,7 +95,7 @@ pub struct Job<'a> {
     pub split: &'a Split,
     /// Folder of the run.
     pub out: &'a Path,
-    /// Go on after the last round of which [`CHECKPOINT`] knows.
+    /// Go on after the last round of which [`CHECKPOINT`](crate::checkpoint::CHECKPOINT) knows.
     pub resume: bool,
 }
 
@@ -135,7 +135,7 @@ pub fn check(recipe: &Recipe, index: &Index) -> Result<(), TrainError> {
 }
 
 /// Trains on the shard's training patients. After every round the run's folder has [`WEIGHTS`],
-/// [`CURVE`], [`RECORD`] and [`CHECKPOINT`]; `stop` ends it at the next step, with the weights so far.
+/// [`CURVE`](crate::learning_curve::CURVE), [`RECORD`] and [`CHECKPOINT`](crate::checkpoint::CHECKPOINT); `stop` ends it at the next step, with the weights so far.
 ///
 /// # Errors
 /// [`TrainError`].

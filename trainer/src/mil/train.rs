@@ -93,7 +93,7 @@ impl Point for BagPoint {
 }
 
 /// Trains on the shard's training patients, with the same files after every round as
-/// [`train::train`]; `stop` ends it at the next step.
+/// [`train::train`](crate::train::train); `stop` ends it at the next step.
 ///
 /// # Errors
 /// [`MilError`].
