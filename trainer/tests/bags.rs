@@ -1,12 +1,14 @@
 //! Multiple-instance learning from end to end: what is trained is what runs, and it learns from bags alone.
 
+mod untuned;
+
 use hemapatch::engine::{self, EngineOptions};
-use hemapatch::evidence::{self, Bag, Calibration};
+use hemapatch::evidence::{self, Bag};
 use hemapatch::label::BagLabel;
 use hemapatch::model::Outputs;
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid, View};
 use hemapatch::phantom::Marker;
-use hemapatch_train::evaluate::{self, Choices};
+use hemapatch_train::evaluate;
 use hemapatch_train::export;
 use hemapatch_train::learning_curve::CURVE;
 use hemapatch_train::mil::{self, AttentionWeights, WindowCutter, judge};
@@ -197,18 +199,7 @@ fn engine_and_trainer_give_a_bag_the_same_logits() {
     // A few training passes, so that the running statistics are not the ones they began with.
     tch::no_grad(|| (0..5).for_each(|_| drop(weights.net.forward(&gray, true))));
 
-    let calibration = Calibration { intercept: 0.0, slope: 1.0 };
-    let choices = Choices {
-        source: Source::PheSich,
-        temperature: 1.0,
-        patch_probability: 0.5,
-        patch_goals: Vec::new(),
-        slice: calibration,
-        study: calibration,
-        slice_probability: 0.5,
-        study_probability: 0.5,
-        operating_point: "a test".into(),
-    };
+    let choices = untuned::choices();
     let folder = tempfile::tempdir().unwrap();
     let passport = Passport::phe_sich(recipe.method, "0.0.0");
     let model = export::export_bags(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();

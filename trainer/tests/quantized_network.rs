@@ -1,11 +1,11 @@
 //! The quantized network is one network: the file gives the engine the reference's logits to the last bit, and other
 //! runtimes those that rounding in another order leaves.
 
+mod untuned;
+
 use hemapatch::engine::{self, EngineOptions, Precision};
-use hemapatch::evidence::Calibration;
 use hemapatch::model::{Int8, MANIFEST, Manifest, Model, sha256_hex};
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
-use hemapatch_train::evaluate::Choices;
 use hemapatch_train::export;
 use hemapatch_train::fold::Folded;
 use hemapatch_train::net::ResNet18;
@@ -18,7 +18,6 @@ use hemapatch_train::quantize::reference::Reference;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
 use hemapatch_train::score;
-use hemapatch_train::shard::Source;
 use hemapatch_train::weights::Weights;
 use ndarray::{Array2, aview1};
 use std::num::NonZeroUsize;
@@ -77,18 +76,7 @@ fn spread(logits: &[f32]) -> f32 {
 
 /// The engine's logits, on the kernels of this processor.
 fn in_the_engine(file: &[u8], net: &ResNet18, recipe: &Recipe, patches: &Patches) -> Vec<f32> {
-    let calibration = Calibration { intercept: 0.0, slope: 1.0 };
-    let choices = Choices {
-        source: Source::PheSich,
-        temperature: 1.0,
-        patch_probability: 0.5,
-        patch_goals: Vec::new(),
-        slice: calibration,
-        study: calibration,
-        slice_probability: 0.5,
-        study_probability: 0.5,
-        operating_point: "a test".into(),
-    };
+    let choices = untuned::choices();
     let folder = tempfile::tempdir().unwrap();
     let passport = Passport::phe_sich(recipe.method, "0.0.0");
     export::export(net, recipe, &choices, &passport, folder.path()).unwrap();

@@ -1,15 +1,14 @@
 //! What is trained is what runs: the engine gives an exported network the trainer's own logits.
 
+mod untuned;
+
 use hemapatch::engine::{self, EngineOptions};
-use hemapatch::evidence::Calibration;
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
-use hemapatch_train::evaluate::Choices;
 use hemapatch_train::export;
 use hemapatch_train::net::ResNet18;
 use hemapatch_train::passport::Passport;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
-use hemapatch_train::shard::Source;
 use hemapatch_train::weights::Weights;
 use ndarray::Array2;
 use std::num::NonZeroUsize;
@@ -36,18 +35,7 @@ fn engine_and_trainer_give_the_same_logits_on_a_thousand_patches() {
         let gray = tensor(&recipe, patches.unique());
         tch::no_grad(|| (0..5).for_each(|_| drop(weights.net.forward_t(&gray, true))));
 
-        let calibration = Calibration { intercept: 0.0, slope: 1.0 };
-        let choices = Choices {
-            source: Source::PheSich,
-            temperature: 1.0,
-            patch_probability: 0.5,
-            patch_goals: Vec::new(),
-            slice: calibration,
-            study: calibration,
-            slice_probability: 0.5,
-            study_probability: 0.5,
-            operating_point: "a test".into(),
-        };
+        let choices = untuned::choices();
         let folder = tempfile::tempdir().unwrap();
         let passport = Passport::phe_sich(recipe.method, "0.0.0");
         let model = export::export(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();

@@ -94,7 +94,7 @@ impl Tally {
 /// Runs `net` and `candidates` over a side's patients.
 ///
 /// # Errors
-/// [`QuantizeError`] if the shard cannot be read or libtorch fails.
+/// [`QuantizeError::Torch`].
 pub fn compare(
     net: &ResNet18,
     candidates: &[(Method, Reference)],

@@ -45,7 +45,7 @@ impl Sample {
     /// shard, and of the hard ones, for the same `net`.
     ///
     /// # Errors
-    /// [`QuantizeError`] if the shard cannot be read or has no patch for it.
+    /// [`QuantizeError::NoPatches`], [`QuantizeError::Torch`].
     pub fn draw(
         net: &ResNet18,
         recipe: &Recipe,
