@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::{GROUP, Layout};
 
 /// Runs a job.
@@ -40,8 +40,9 @@ impl Isa for Avx2 {
 
     #[inline(never)]
     #[target_feature(enable = "avx2")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
 /// Runs a job.
@@ -29,8 +29,9 @@ impl Isa for Avx512Vnni {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
 use super::job::Job;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
 /// Runs a job.
@@ -31,8 +31,9 @@ impl Isa for AvxVnni {
 
     #[inline(never)]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use std::arch::asm;
 
 use super::job::Job;
 use super::neon::Neon;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
 /// Runs a job.
@@ -34,8 +34,9 @@ impl Isa for I8mm {
 
     #[inline(never)]
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 use std::arch::aarch64::*;
 
 use super::job::Job;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
 /// Runs a job.
@@ -33,8 +33,9 @@ impl Isa for Neon {
 
     #[inline(never)]
     #[target_feature(enable = "neon")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
-use super::tile::{self, Isa};
+use super::tile::{self, Isa, Work};
 use super::weights::{GROUP, Layout};
 
 /// Runs a job.
@@ -36,8 +36,9 @@ impl Isa for Sse2 {
 
     #[inline(never)]
     #[target_feature(enable = "sse2")]
-    unsafe fn enter(work: impl FnOnce()) {
-        work();
+    unsafe fn enter(work: impl Work) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { work.work() }
     }
 
     #[inline]

@@ -8,7 +8,10 @@
 //! How it becomes machine code: the two halves of a tile, [`multiply`] and [`write()`], are `inline(always)` into
 //! [`Isa::enter`], which enables the level's instructions; so the [`Isa`]'s other functions, which enable the same ones,
 //! are inlined as well. Each half of each size of tile is a function of its own, since the sums did not stay in
-//! registers when a compiler met both halves at once.
+//! registers when a compiler met both halves at once. They reach `enter` as a [`Work`] and not as a closure, which
+//! cannot be `inline(always)`: left outside, as large as assertions make it, it was thirty times slower.
+
+use std::marker::PhantomData;
 
 use super::job::{Job, Output};
 use super::position::{Position, Shortcut, Source};
@@ -38,7 +41,7 @@ pub(super) trait Isa {
     const UNROLLED: usize;
 
     /// Calls `work` where the compiler may use the level's instructions: a function of its own, never inlined.
-    unsafe fn enter(work: impl FnOnce());
+    unsafe fn enter(work: impl Work);
 
     /// The bias alone. Reads `LANES` numbers.
     unsafe fn start(bias: *const i32) -> Self::Sums;
@@ -67,6 +70,15 @@ pub(super) trait Isa {
         multipliers: *const f32,
         out: *mut u8,
     );
+}
+
+/// One half of a tile, to be done where the compiler may use a level's instructions.
+pub(super) trait Work {
+    /// Does it. Implementations are `inline(always)`.
+    ///
+    /// # Safety
+    /// As the function says that is called in it.
+    unsafe fn work(self);
 }
 
 /// Rows of the highest tile of any level.
@@ -127,12 +139,45 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
                 } else {
                     multiply_rows::<I, 1>(tile, position, &sources, &mut sums);
                 }
-                I::enter(|| write::<I>(tile, &sums, &mut output));
+                I::enter(Write::<I> { tile, sums: &sums, output: &mut output, level: PhantomData });
             }
             row += tile.rows;
             line += LINE;
         }
         channel += width;
+    }
+}
+
+/// The first half of a tile.
+struct Multiply<'a, I, const ROWS: usize, const VECTORS: usize> {
+    tile: Tile,
+    position: &'a Position,
+    sources: &'a [Source<'a>; 2],
+    sums: &'a mut TileSums,
+    level: PhantomData<I>,
+}
+
+impl<I: Isa, const ROWS: usize, const VECTORS: usize> Work for Multiply<'_, I, ROWS, VECTORS> {
+    #[inline(always)]
+    unsafe fn work(self) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { multiply::<I, ROWS, VECTORS>(self.tile, self.position, self.sources, self.sums) }
+    }
+}
+
+/// The second.
+struct Write<'a, 'out, I> {
+    tile: Tile,
+    sums: &'a TileSums,
+    output: &'a mut Output<'out>,
+    level: PhantomData<I>,
+}
+
+impl<I: Isa> Work for Write<'_, '_, I> {
+    #[inline(always)]
+    unsafe fn work(self) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { write::<I>(self.tile, self.sums, self.output) }
     }
 }
 
@@ -149,12 +194,22 @@ unsafe fn multiply_rows<I: Isa, const VECTORS: usize>(
     // SAFETY: the caller's promise, passed on.
     unsafe {
         match tile.rows {
-            6 if I::ROWS >= 6 => I::enter(|| multiply::<I, 6, VECTORS>(tile, position, sources, sums)),
-            5 if I::ROWS >= 5 => I::enter(|| multiply::<I, 5, VECTORS>(tile, position, sources, sums)),
-            4 if I::ROWS >= 4 => I::enter(|| multiply::<I, 4, VECTORS>(tile, position, sources, sums)),
-            3 if I::ROWS >= 3 => I::enter(|| multiply::<I, 3, VECTORS>(tile, position, sources, sums)),
-            2 if I::ROWS >= 2 => I::enter(|| multiply::<I, 2, VECTORS>(tile, position, sources, sums)),
-            1 => I::enter(|| multiply::<I, 1, VECTORS>(tile, position, sources, sums)),
+            6 if I::ROWS >= 6 => {
+                I::enter(Multiply::<I, 6, VECTORS> { tile, position, sources, sums, level: PhantomData })
+            }
+            5 if I::ROWS >= 5 => {
+                I::enter(Multiply::<I, 5, VECTORS> { tile, position, sources, sums, level: PhantomData })
+            }
+            4 if I::ROWS >= 4 => {
+                I::enter(Multiply::<I, 4, VECTORS> { tile, position, sources, sums, level: PhantomData })
+            }
+            3 if I::ROWS >= 3 => {
+                I::enter(Multiply::<I, 3, VECTORS> { tile, position, sources, sums, level: PhantomData })
+            }
+            2 if I::ROWS >= 2 => {
+                I::enter(Multiply::<I, 2, VECTORS> { tile, position, sources, sums, level: PhantomData })
+            }
+            1 => I::enter(Multiply::<I, 1, VECTORS> { tile, position, sources, sums, level: PhantomData }),
             rows => unreachable!("a tile of {rows} rows"),
         }
     }
