@@ -34,7 +34,7 @@ impl Isa for Avx2 {
     type Sums = __m256i;
 
     const LANES: usize = 8;
-    const LAYOUT: Layout = Layout { block: 16, bytes: 2 };
+    const LAYOUT: Layout = Layout { block: 16, bytes: 2, beyond: 0 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 1;
 

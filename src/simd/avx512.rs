@@ -23,7 +23,7 @@ impl Isa for Avx512Vnni {
     type Sums = __m512i;
 
     const LANES: usize = 16;
-    const LAYOUT: Layout = Layout { block: 64, bytes: 1 };
+    const LAYOUT: Layout = Layout { block: 64, bytes: 1, beyond: 0 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 4;
 

@@ -25,7 +25,7 @@ impl Isa for AvxVnni {
     type Sums = __m256i;
 
     const LANES: usize = 8;
-    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1, beyond: 0 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 4;
 

@@ -28,7 +28,7 @@ impl Isa for I8mm {
     type Weights = int8x16_t;
 
     const LANES: usize = 4;
-    const LAYOUT: Layout = Layout { block: 16, bytes: 1 };
+    const LAYOUT: Layout = Layout { block: 16, bytes: 1, beyond: 0 };
     const ROWS: usize = 6;
     const UNROLLED: usize = 2;
 

@@ -1,16 +1,18 @@
 //! One call of a kernel, checked: the facts that the unsafe loops cite are asserted here and nowhere else.
 
 use super::position::{Position, Shortcut, Source};
+use super::weights::Weights;
 
 /// A call whose every read and write was seen to lie within its slices.
 ///
-/// What [`Job::new`] guarantees, for `row < rows` and `channel < position.weights().channels()`:
+/// What [`Job::new`] guarantees, for each place `p` and its position, `row < rows` and `channel` below the weights' channels:
+/// - all positions have the same weights;
 /// - each run reads within `sources[run.source].levels` from `row * stride + run.offset` on;
 /// - each run's groups are within the weights ([`Position::new`]);
-/// - `out[row * stride + channel]` exists, and so does the shortcut's level there;
+/// - `out[row * stride + p * channels + channel]` exists, and so does the shortcut's level there;
 /// - there are a multiplier and a step for each channel.
 pub(super) struct Job<'a> {
-    pub position: &'a Position,
+    pub positions: &'a [Position],
     pub rows: usize,
     pub sources: [Source<'a>; 2],
     pub output: Output<'a>,
@@ -23,38 +25,68 @@ pub(super) enum Output<'a> {
 }
 
 impl Output<'_> {
-    /// Channels of a row.
+    /// Channels of a row and place.
     pub fn channels(&self) -> usize {
         match self {
             Output::Levels { multipliers, .. } => multipliers.len(),
             Output::Sums { channels, .. } => *channels,
         }
     }
+
+    /// What one place's position writes, as if it were the only one.
+    pub fn of_place(&mut self, place: usize) -> Output<'_> {
+        let at = place * self.channels();
+        match *self {
+            Output::Levels { shortcut, multipliers, ref mut out, stride } => {
+                let shortcut =
+                    shortcut.map(|shortcut| Shortcut { levels: &shortcut.levels[at..], ..shortcut });
+                Output::Levels { shortcut, multipliers, out: &mut out[at..], stride }
+            }
+            Output::Sums { channels, ref mut out, stride } => {
+                Output::Sums { channels, out: &mut out[at..], stride }
+            }
+        }
+    }
 }
 
 impl<'a> Job<'a> {
-    pub fn new(position: &'a Position, rows: usize, sources: &[Source<'a>], output: Output<'a>) -> Job<'a> {
-        let channels = position.weights().channels();
+    pub fn new(
+        positions: &'a [Position],
+        rows: usize,
+        sources: &[Source<'a>],
+        output: Output<'a>,
+    ) -> Job<'a> {
+        let weights = positions.first().expect("there is a position").weights();
+        let channels = weights.channels();
         let mut both = [Source { levels: &[], stride: 0 }; 2];
         assert!(sources.len() <= both.len(), "two sources at most");
         both[..sources.len()].copy_from_slice(sources);
-        for (source, reach) in both.iter().zip(position.reach()) {
-            assert!(fits(rows, source.stride, reach, source.levels.len()), "a source is too short");
+        for position in positions {
+            assert!(std::ptr::eq(position.weights(), weights), "positions of one layer share their weights");
+            for (source, reach) in both.iter().zip(position.reach()) {
+                assert!(fits(rows, source.stride, reach, source.levels.len()), "a source is too short");
+            }
         }
         assert_eq!(output.channels(), channels, "one multiplier for each channel");
+        let reach = positions.len() * channels;
         let (stride, len) = match &output {
             Output::Levels { shortcut, out, stride, .. } => {
                 if let Some(Shortcut { levels, stride, steps }) = shortcut {
                     assert_eq!(steps.len(), channels, "one step for each channel");
-                    assert!(fits(rows, *stride, channels, levels.len()), "the shortcut is too short");
+                    assert!(fits(rows, *stride, reach, levels.len()), "the shortcut is too short");
                 }
                 (*stride, out.len())
             }
             Output::Sums { out, stride, .. } => (*stride, out.len()),
         };
-        assert!(rows < 2 || stride >= channels, "rows of the output overlap");
-        assert!(fits(rows, stride, channels, len), "the output is too short");
-        Job { position, rows, sources: both, output }
+        assert!(rows < 2 || stride >= reach, "rows of the output overlap");
+        assert!(fits(rows, stride, reach, len), "the output is too short");
+        Job { positions, rows, sources: both, output }
+    }
+
+    /// The weights of all positions.
+    pub fn weights(&self) -> &'a Weights {
+        self.positions[0].weights()
     }
 }
 

@@ -23,11 +23,15 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+#[cfg(target_arch = "x86_64")]
+mod chunks;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -69,6 +73,8 @@ pub enum Level {
     AvxVnni,
     /// `vpdpbusd`, 512 bits wide.
     Avx512Vnni,
+    /// `tdpbusd`, sixteen rows of 512 bits, and all of the level before.
+    AmxInt8,
     /// ARMv8.0: `smull`, `sadalp`.
     Neon,
     /// `sdot`, ARMv8.2 and later.
@@ -79,12 +85,13 @@ pub enum Level {
 
 impl Level {
     /// Worst first, within one architecture.
-    const ALL: [Level; 8] = [
+    const ALL: [Level; 9] = [
         Level::Scalar,
         Level::Sse2,
         Level::Avx2,
         Level::AvxVnni,
         Level::Avx512Vnni,
+        Level::AmxInt8,
         Level::Neon,
         Level::Dotprod,
         Level::I8mm,
@@ -98,6 +105,7 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::AvxVnni => "avx-vnni",
             Level::Avx512Vnni => "avx512-vnni",
+            Level::AmxInt8 => "amx-int8",
             Level::Neon => "neon",
             Level::Dotprod => "dotprod",
             Level::I8mm => "i8mm",
@@ -131,6 +139,8 @@ impl Level {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxInt8 => Level::Avx512Vnni.is_here() && amx::is_here(),
             #[cfg(target_arch = "aarch64")]
             Level::Neon => is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
@@ -184,6 +194,8 @@ impl Kernels {
             Level::AvxVnni => avx_vnni::run,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => avx512::run,
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxInt8 => amx::run,
             #[cfg(target_arch = "aarch64")]
             Level::Neon => neon::run,
             #[cfg(target_arch = "aarch64")]
@@ -209,13 +221,15 @@ impl Kernels {
             Level::AvxVnni => avx_vnni::AvxVnni::LAYOUT,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => avx512::Avx512Vnni::LAYOUT,
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxInt8 => amx::LAYOUT,
             #[cfg(target_arch = "aarch64")]
             Level::Neon => neon::Neon::LAYOUT,
             #[cfg(target_arch = "aarch64")]
             Level::Dotprod => dotprod::Dotprod::LAYOUT,
             #[cfg(target_arch = "aarch64")]
             Level::I8mm => i8mm::I8mm::LAYOUT,
-            _ => Layout { block: 1, bytes: 1 },
+            _ => Layout { block: 1, bytes: 1, beyond: 0 },
         }
     }
 

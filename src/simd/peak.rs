@@ -23,6 +23,8 @@ impl Kernels {
             Level::AvxVnni => (x86_64::avx_vnni, 32),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => (x86_64::avx512_vnni, 64),
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxInt8 => (super::amx::spin, 16 * 16 * 64),
             #[cfg(target_arch = "aarch64")]
             Level::Neon => (aarch64::neon, 8),
             #[cfg(target_arch = "aarch64")]

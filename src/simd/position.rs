@@ -1,8 +1,13 @@
 //! One place of a layer's output map: what it reads, checked once, and the two ways to compute it.
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 
+#[cfg(target_arch = "x86_64")]
+use super::Level;
+#[cfg(target_arch = "x86_64")]
+use super::chunks::Chunks;
 use super::job::{Job, Output};
 use super::weights::{GROUP, Weights};
 
@@ -53,6 +58,9 @@ pub struct Position {
     runs: Vec<Run>,
     /// How many bytes of a row the runs read of each source.
     reach: [usize; 2],
+    /// The same runs, as a tile multiplier reads them; empty where there is none.
+    #[cfg(target_arch = "x86_64")]
+    chunks: Chunks,
 }
 
 impl Position {
@@ -82,7 +90,18 @@ impl Position {
             Some(bias) => bias.wrapping_add(offset.wrapping_mul(sum_of_weights(weights, channel, &runs))),
             None => 0,
         });
-        Position { bias: bias.collect(), weights: Arc::clone(weights), runs, reach }
+        Position {
+            bias: bias.collect(),
+            weights: Arc::clone(weights),
+            #[cfg(target_arch = "x86_64")]
+            chunks: if weights.kernels().level() == Level::AmxInt8 {
+                Chunks::cut(&runs)
+            } else {
+                Chunks::default()
+            },
+            runs,
+            reach,
+        }
     }
 
     /// Computes all channels of `rows` rows as u8 levels: sum, shortcut, requantization.
@@ -106,8 +125,30 @@ impl Position {
         out: &mut [u8],
         out_stride: usize,
     ) {
+        Position::map_levels(slice::from_ref(self), rows, sources, shortcut, multipliers, out, out_stride);
+    }
+
+    /// [`levels`](Position::levels) of all places of a map, whose positions share their weights. Which of them are
+    /// computed first is left to the kernels: weights that serve several places are best kept near.
+    ///
+    /// # Shape
+    /// Row r of place p writes its channels from `out[r * out_stride + p * channels]` on; the shortcut's levels are laid
+    /// out in the same way.
+    ///
+    /// # Panics
+    /// As [`levels`](Position::levels), or the positions are none or do not share their weights.
+    pub fn map_levels(
+        positions: &[Position],
+        rows: usize,
+        sources: &[Source<'_>],
+        shortcut: Option<Shortcut<'_>>,
+        multipliers: &[f32],
+        out: &mut [u8],
+        out_stride: usize,
+    ) {
         let output = Output::Levels { shortcut, multipliers, out, stride: out_stride };
-        self.weights.kernels().run(Job::new(self, rows, sources, output));
+        let job = Job::new(positions, rows, sources, output);
+        job.weights().kernels().run(job);
     }
 
     /// Computes the accumulators themselves, for a head.
@@ -119,7 +160,7 @@ impl Position {
     /// `docs/quantization.md` (9): A.
     pub fn sums(&self, rows: usize, sources: &[Source<'_>], out: &mut [i32], out_stride: usize) {
         let output = Output::Sums { channels: self.weights.channels(), out, stride: out_stride };
-        self.weights.kernels().run(Job::new(self, rows, sources, output));
+        self.weights.kernels().run(Job::new(slice::from_ref(self), rows, sources, output));
     }
 
     /// The layer's weights.
@@ -139,6 +180,11 @@ impl Position {
 
     pub(super) fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn chunks(&self) -> &Chunks {
+        &self.chunks
     }
 
     pub(super) fn reach(&self) -> [usize; 2] {

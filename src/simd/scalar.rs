@@ -1,11 +1,17 @@
 //! The specification: what every other level computes, as plain loops.
 
 use super::job::{Job, Output};
-use super::position::Shortcut;
+use super::position::{Position, Shortcut, Source};
 use super::weights::GROUP;
 
 pub(super) fn run(job: Job<'_>) {
-    let Job { position, rows, sources, output } = job;
+    let Job { positions, rows, sources, mut output } = job;
+    for (place, position) in positions.iter().enumerate() {
+        run_position(position, rows, &sources, output.of_place(place));
+    }
+}
+
+fn run_position(position: &Position, rows: usize, sources: &[Source<'_>; 2], output: Output<'_>) {
     let channels = position.weights().channels();
     // What wraps, wraps the same at every level; `docs/quantization.md` (10) says that no network comes near.
     let accumulator = |row: usize, channel: usize| {

@@ -30,7 +30,7 @@ impl Isa for Sse2 {
     type Sums = __m128i;
 
     const LANES: usize = 4;
-    const LAYOUT: Layout = Layout { block: 8, bytes: 2 };
+    const LAYOUT: Layout = Layout { block: 8, bytes: 2, beyond: 0 };
     const ROWS: usize = 4;
     const UNROLLED: usize = 1;
 

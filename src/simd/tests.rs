@@ -137,7 +137,28 @@ impl Problem {
         position.levels(self.rows, &sources, shortcut, &self.multipliers, &mut levels, stride);
         let mut sums = vec![77; self.rows * stride - 3];
         position.sums(self.rows, &sources, &mut sums, stride);
+        self.check_map([&position, &Position::new(&weights, &vec![7; self.channels], &self.runs)], &sources);
         (levels, sums)
+    }
+
+    /// A map of two places is each of them, side by side.
+    fn check_map(&self, places: [&Position; 2], sources: &[Source<'_>; 2]) {
+        let doubled = self.shortcut.as_ref().map(|(levels, steps)| {
+            let levels: Vec<u8> = levels.chunks(self.channels).flat_map(|row| [row, row].concat()).collect();
+            (levels, steps)
+        });
+        let shortcut =
+            doubled.as_ref().map(|(levels, steps)| Shortcut { levels, stride: 2 * self.channels, steps });
+        let stride = 2 * self.channels + 5;
+        let mut alone = vec![77; self.rows * stride];
+        for (place, position) in places.into_iter().enumerate() {
+            let out = &mut alone[place * self.channels..];
+            position.levels(self.rows, sources, shortcut, &self.multipliers, out, stride);
+        }
+        let mut map = vec![77; self.rows * stride];
+        let places = places.map(Clone::clone);
+        Position::map_levels(&places, self.rows, sources, shortcut, &self.multipliers, &mut map, stride);
+        assert!(map == alone, "a map differs from its places");
     }
 
     fn check(&self) {
@@ -326,6 +347,14 @@ fn refuses_a_shortcut_that_ends_within_the_last_row() {
 fn refuses_missing_multipliers() {
     let source = Source { levels: &[0; 64], stride: 11 };
     small_position().levels(2, &[source, source], None, &[1.0; 7], &mut [0; 16], 8);
+}
+
+#[test]
+#[should_panic(expected = "positions of one layer share their weights")]
+fn refuses_a_map_of_two_layers() {
+    let map = [small_position(), small_position()];
+    let source = Source { levels: &[0; 64], stride: 11 };
+    Position::map_levels(&map, 1, &[source, source], None, &[1.0; 8], &mut [0; 16], 16);
 }
 
 #[test]

@@ -108,9 +108,25 @@ struct Tile {
 /// # Safety
 /// The processor has the level's instructions.
 pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
-    let Job { position, rows, sources, mut output } = job;
+    assert_eq!(job.weights().kernels().layout(), I::LAYOUT, "the weights are packed for another level");
+    let Job { positions, rows, sources, mut output } = job;
+    for (place, position) in positions.iter().enumerate() {
+        // SAFETY: the caller answers for the instructions, and the rest is the job's.
+        unsafe { run_position::<I, VECTORS>(position, rows, &sources, output.of_place(place)) };
+    }
+}
+
+/// One place of a job.
+///
+/// # Safety
+/// The processor has the level's instructions; position, rows, sources and output are a job's.
+unsafe fn run_position<I: Isa, const VECTORS: usize>(
+    position: &Position,
+    rows: usize,
+    sources: &[Source<'_>; 2],
+    mut output: Output<'_>,
+) {
     let weights = position.weights();
-    assert_eq!(weights.kernels().layout(), I::LAYOUT, "the weights are packed for another level");
     const {
         assert!(I::LAYOUT.block == VECTORS * I::LANES, "a block is a whole number of vectors");
         assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "every tile fits in `TileSums`");
@@ -135,9 +151,9 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
             // `channels` lies within a block.
             unsafe {
                 if full {
-                    multiply_rows::<I, VECTORS>(tile, position, &sources, &mut sums);
+                    multiply_rows::<I, VECTORS>(tile, position, sources, &mut sums);
                 } else {
-                    multiply_rows::<I, 1>(tile, position, &sources, &mut sums);
+                    multiply_rows::<I, 1>(tile, position, sources, &mut sums);
                 }
                 I::enter(Write::<I> { tile, sums: &sums, output: &mut output, level: PhantomData });
             }

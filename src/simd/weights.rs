@@ -26,6 +26,8 @@ pub(super) struct Layout {
     pub block: usize,
     /// Bytes of a weight, 1 or 2.
     pub bytes: usize,
+    /// Groups of zeros behind the last block: as many as the level reads beyond a run.
+    pub beyond: usize,
 }
 
 impl Layout {
@@ -68,7 +70,7 @@ impl Weights {
     ) -> Weights {
         assert!(channels > 0 && groups > 0, "a layer without weights");
         let layout = kernels.layout();
-        let bytes = channels.div_ceil(layout.block) * groups * layout.group_bytes();
+        let bytes = (channels.div_ceil(layout.block) * groups + layout.beyond) * layout.group_bytes();
         let mut lines = vec![Line([0; LINE]); bytes.div_ceil(LINE)];
         for channel in 0..channels {
             for group in 0..groups {

@@ -117,17 +117,11 @@ impl Layer {
         shortcut: Option<(Maps<'_>, &[i16])>,
         output: &mut [u8],
     ) {
-        let (channels, stride) = (self.channels(), self.stride());
         let sources: [Source<'_>; 2] = [inputs[0].source(), inputs[inputs.len() - 1].source()];
-        for (place, position) in self.positions.iter().enumerate() {
-            let at = place * channels;
-            let shortcut = shortcut.as_ref().map(|&(maps, steps)| Shortcut {
-                levels: &maps.levels[at..],
-                stride: maps.stride,
-                steps,
-            });
-            position.levels(rows, &sources, shortcut, &self.multipliers, &mut output[at..], stride);
-        }
+        let shortcut =
+            shortcut.map(|(maps, steps)| Shortcut { levels: maps.levels, stride: maps.stride, steps });
+        let (multipliers, stride) = (&self.multipliers, self.stride());
+        Position::map_levels(&self.positions, rows, &sources, shortcut, multipliers, output, stride);
     }
 }
 
