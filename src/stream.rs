@@ -1,6 +1,8 @@
 //! The slices of a series in Hounsfield units, in order, one at a time.
 //! Order and choice are left to `series`, gray levels to `window`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use thiserror::Error;
 
 use crate::dicom::{self, DicomError, SliceHeader, StoredValues};
@@ -8,16 +10,16 @@ use crate::hu::{self, HuError, Rescale, StoredLayout};
 use crate::limits::Limits;
 use crate::series::{Chain, Series, SliceEntry, SourceError, Warning};
 
-/// Reads the slices of a series from the feet to the head.
+/// Reads the slices of a series, from the feet to the head or each when its turn comes.
 ///
-/// Only one slice's bytes are held, and only while [`SliceStream::next_into`] runs.
+/// Only one slice's bytes are held, and only while [`SliceStream::read`] or [`SliceStream::next_into`] runs.
 #[derive(Debug)]
 pub struct SliceStream<'a> {
     series: &'a Series,
     limits: &'a Limits,
     next: usize,
     /// Slices with values of -2000 HU or below that no padding element announced.
-    untagged_padding: usize,
+    untagged_padding: AtomicUsize,
 }
 
 /// Why a slice of the series cannot be read: its file or ZIP member and the whole reason, on one line.
@@ -58,31 +60,61 @@ pub enum StreamError {
 impl<'a> SliceStream<'a> {
     /// A stream that stands before the first slice. Nothing is opened yet.
     pub fn new(series: &'a Series, limits: &'a Limits) -> SliceStream<'a> {
-        SliceStream { series, limits, next: 0, untagged_padding: 0 }
+        SliceStream { series, limits, next: 0, untagged_padding: AtomicUsize::new(0) }
     }
 
-    /// Reads the next slice into `hu`, whose memory is used again; None after the last slice.
+    /// How many slices there are.
+    pub fn len(&self) -> usize {
+        self.series.slices.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.series.slices.is_empty()
+    }
+
+    /// A slice, counted from the feet.
     ///
-    /// After an error the stream stands before the slice that follows, and `hu` holds nothing of use.
+    /// # Panics
+    /// When there are not so many.
+    pub fn entry(&self, index: usize) -> &'a SliceEntry {
+        &self.series.slices[index]
+    }
+
+    /// Reads one slice into `hu`, whose memory is used again; after an error it holds nothing of use. Several threads
+    /// may read at once.
     ///
     /// # Shape
     /// `hu` becomes rows x columns of the series, row-major.
     ///
     /// # Units
     /// Hounsfield units; [`hu::PADDING`] where nothing was measured.
-    pub fn next_into(&mut self, hu: &mut Vec<i16>) -> Option<Result<&'a SliceEntry, StreamError>> {
-        let slice = self.series.slices.get(self.next)?;
-        self.next += 1;
-        let read = read(slice, self.limits, hu);
-        if read.is_ok() && hu::has_untagged_padding(hu) {
-            self.untagged_padding += 1;
+    ///
+    /// # Errors
+    /// The bytes cannot be had, are no slice, or are others than when the series was put together.
+    ///
+    /// # Panics
+    /// When there are not so many slices.
+    pub fn read(&self, index: usize, hu: &mut Vec<i16>) -> Result<&'a SliceEntry, StreamError> {
+        let slice = self.entry(index);
+        read(slice, self.limits, hu)?;
+        if hu::has_untagged_padding(hu) {
+            self.untagged_padding.fetch_add(1, Ordering::Relaxed);
         }
-        Some(read.map(|()| slice))
+        Ok(slice)
+    }
+
+    /// [Reads](SliceStream::read) the next slice; None after the last. After an error the stream stands before the slice
+    /// that follows.
+    pub fn next_into(&mut self, hu: &mut Vec<i16>) -> Option<Result<&'a SliceEntry, StreamError>> {
+        let index = (self.next < self.len()).then_some(self.next)?;
+        self.next += 1;
+        Some(self.read(index, hu))
     }
 
     /// What was unusual about the pixels of the slices read so far.
     pub fn warnings(&self) -> Vec<Warning> {
-        let slices = self.untagged_padding;
+        let slices = self.untagged_padding.load(Ordering::Relaxed);
         let untagged = (slices > 0).then(|| {
             Warning::new(
                 "untagged_padding",

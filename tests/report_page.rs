@@ -37,7 +37,12 @@ fn warning_codes() {
     let mut sources = vec![std::fs::read_to_string("src/stream.rs").unwrap()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
-            sources.push(std::fs::read_to_string(entry.unwrap().path()).unwrap());
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                sources.push(std::fs::read_to_string(path).unwrap());
+            }
         }
     }
     for source in sources {

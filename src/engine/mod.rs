@@ -26,6 +26,12 @@ pub trait Engine: Send {
     /// [`EngineError::Run`] where the network fails, which no valid model does.
     fn run(&mut self, patches: &Patches, logits: &mut Array2<f32>) -> Result<(), EngineError>;
 
+    /// One more of the same, for another thread: weights are shared, buffers are not.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`], where the inference library cannot.
+    fn another(&self) -> Result<Box<dyn Engine>, EngineError>;
+
     /// Which engine this is, for the report's trace.
     fn name(&self) -> &'static str;
 

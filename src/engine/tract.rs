@@ -87,6 +87,18 @@ impl Engine for TractEngine {
         })
     }
 
+    fn another(&self) -> Result<Box<dyn Engine>, EngineError> {
+        let worker = self.workers[0].plan().spawn();
+        let worker = worker.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
+        Ok(Box::new(Self {
+            workers: vec![worker],
+            shape: self.shape,
+            outputs: self.outputs,
+            precision: self.precision,
+            note: self.note.clone(),
+        }))
+    }
+
     fn name(&self) -> &'static str {
         match self.precision {
             Precision::Int8 => "tract int8",

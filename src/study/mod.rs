@@ -1,11 +1,11 @@
 //! One study, end to end: the chosen series through preparation, patches and engine to a [`Report`].
 //!
-//! Reading is `stream`'s work, telling anybody `output`'s. Of the slices only three are held at a time, of the
+//! Reading is `stream`'s work, telling anybody `output`'s. Of the slices only a few are held at a time, of the
 //! patches only their probabilities.
 
 mod bags;
+mod pipeline;
 mod report;
-mod ring;
 mod tissue;
 mod verdict;
 
@@ -15,14 +15,14 @@ use crate::engine::{self, Engine, EngineError, EngineOptions};
 use crate::label::Class;
 use crate::limits::Limits;
 use crate::model::Model;
-use crate::patch::{Grid, Neighbourhood, Patches};
-use crate::prep::Scratch;
+use crate::patch::Grid;
 use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, Study};
 use crate::simd::Level;
 use crate::stream::SliceStream;
 use crate::window::Window;
-use ndarray::{Array2, ArrayView2};
-use ring::{Prepared, Ring};
+use ndarray::ArrayView2;
+use pipeline::{Arrival, Judged, Settings, Worker};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 use tissue::Tissue;
 use verdict::Evidence;
@@ -59,7 +59,8 @@ pub struct JudgedSlice<'a> {
 pub struct Triage {
     model: Model,
     window: Window,
-    engine: Box<dyn Engine>,
+    /// One a thread; at least one.
+    workers: Vec<Worker>,
     limits: Limits,
 }
 
@@ -76,9 +77,17 @@ impl Triage {
         options: EngineOptions,
         limits: Limits,
     ) -> Result<Self, EngineError> {
-        let engine = engine::load(&model, options)?;
+        let alone = EngineOptions { threads: NonZeroUsize::MIN, ..options };
+        let first = engine::load(&model, alone)?;
+        let others = (1..options.threads.get()).map(|_| first.another()).collect::<Result<Vec<_>, _>>()?;
+        let workers = std::iter::once(first).chain(others).map(Worker::new).collect();
         let window = window.unwrap_or(model.window());
-        Ok(Self { model, window, engine, limits })
+        Ok(Self { model, window, workers, limits })
+    }
+
+    /// What runs the network.
+    fn engine(&self) -> &dyn Engine {
+        &*self.workers[0].engine
     }
 
     /// The model.
@@ -153,60 +162,44 @@ impl Triage {
         report.warnings.extend(self.spacing_warnings(series));
         report.warnings.extend(report.trace.notice.map(|notice| Warning::new("drawn_markers", notice)));
         let (rows, columns) = (series.rows as usize, series.columns as usize);
-        let manifest = self.model.manifest();
-        let grid = Grid::over(rows, columns, manifest.patch.size);
+        let grid = Grid::over(rows, columns, self.model.manifest().patch.size);
         observer.begin(series, grid);
-        let mut bench = Bench {
-            patches: Patches::new(grid, &manifest.patch.views),
-            logits: Array2::zeros((0, 0)),
-            classes: Vec::new(),
-            evidence: Evidence::new(&self.model, grid),
-            tissue: Tissue::default(),
+        let Self { model, window, workers, limits } = self;
+        let manifest = model.manifest();
+        let settings = Settings {
+            window: *window,
+            steps: manifest.preparation.steps,
+            grid,
+            views: &manifest.patch.views,
+            rows,
+            columns,
         };
-        let steps = manifest.preparation.steps;
-        let (window, limits) = (self.window, self.limits.clone());
-        let mut ring = Ring::new(rows, columns);
-        let (mut hu, mut scratch) = (Vec::new(), Scratch::default());
-        let mut stream = SliceStream::new(series, &limits);
-        let mut unreadable = Vec::new();
-        loop {
-            let started = Instant::now();
-            let next = stream.next_into(&mut hu);
-            report.timings.read_ms += milliseconds(started.elapsed());
-            let started = Instant::now();
-            let at_end = match next {
-                None => {
-                    ring.advance();
-                    true
+        let (mut evidence, mut tissue) = (Evidence::new(model, grid), Tissue::default());
+        let (mut classes, mut unreadable, mut timings) = (Vec::new(), Vec::new(), Timings::default());
+        let stream = SliceStream::new(series, limits);
+        pipeline::run(workers, &stream, &settings, &mut timings, |arrival| match arrival {
+            Arrival::Unreadable(error) => {
+                // The neighbours are judged without it, and the report says so.
+                if unreadable.len() < MOST_WARNINGS {
+                    report.warnings.push(Warning::new("unreadable_file", error.to_string()));
                 }
-                Some(Ok(entry)) => {
-                    ring.push(entry, |gray| {
-                        let flat = gray.as_slice_mut().expect("planes are in standard layout");
-                        window.apply(&hu, flat);
-                        steps.prepare(gray, &mut scratch);
-                    });
-                    false
-                }
-                Some(Err(error)) => {
-                    // The neighbours are judged without it, and the report says so.
-                    if unreadable.len() < MOST_WARNINGS {
-                        report.warnings.push(Warning::new("unreadable_file", error.to_string()));
-                    }
-                    unreadable.push(error);
-                    continue;
-                }
-            };
-            report.timings.prepare_ms += milliseconds(started.elapsed());
-            if let Some((slice, around)) = ring.middle() {
-                let entry = self.judge_one(slice, around, &mut bench, report)?;
-                report.slices.push(entry);
+                unreadable.push(error);
+            }
+            Arrival::Judged(Judged { entry, slice, patches, logits }) => {
+                tissue.see(slice.sight);
+                let counts = evidence.add(model, logits, patches, entry.slab_mm, &mut classes);
+                report.slices.push(SliceReport {
+                    sop_uid: entry.header.sop_instance_uid.clone(),
+                    file: entry.source.to_string(),
+                    z_mm: entry.z_mm,
+                    score: 0.0,
+                    counts,
+                });
                 let index = report.slices.len() - 1;
-                observer.slice(JudgedSlice { index, gray: slice.gray.view(), classes: &bench.classes });
+                observer.slice(JudgedSlice { index, gray: slice.gray.view(), classes: &classes });
             }
-            if at_end {
-                break;
-            }
-        }
+        })?;
+        report.timings = timings;
         report.warnings.extend(stream.warnings());
         if let Some(first) = unreadable.first().filter(|_| report.slices.len() < FEWEST_SLICES) {
             return Err(Refusal { code: first.into(), detail: first.to_string() });
@@ -215,43 +208,9 @@ impl Triage {
             let rest = unreadable.len() - MOST_WARNINGS;
             report.warnings.push(Warning::new("unreadable_file", format!("and {rest} more")));
         }
-        bench.tissue.check()?;
-        bench.evidence.conclude(&self.model, series, report);
+        tissue.check()?;
+        evidence.conclude(model, series, report);
         Ok(())
-    }
-
-    /// One slice through patches and engine.
-    fn judge_one(
-        &mut self,
-        slice: &Prepared<'_>,
-        around: Neighbourhood<'_>,
-        bench: &mut Bench,
-        report: &mut Report,
-    ) -> Result<SliceReport, Refusal> {
-        let started = Instant::now();
-        bench.tissue.see(&slice.gray);
-        bench.patches.cut(around);
-        report.timings.prepare_ms += milliseconds(started.elapsed());
-        let started = Instant::now();
-        self.engine
-            .run(&bench.patches, &mut bench.logits)
-            .and_then(|()| engine::check_finite(&bench.logits))
-            .map_err(|e| Refusal { code: RefusalCode::Internal, detail: e.to_string() })?;
-        let counts = bench.evidence.add(
-            &self.model,
-            &bench.logits,
-            &bench.patches,
-            slice.entry.slab_mm,
-            &mut bench.classes,
-        );
-        report.timings.infer_ms += milliseconds(started.elapsed());
-        Ok(SliceReport {
-            sop_uid: slice.entry.header.sop_instance_uid.clone(),
-            file: slice.entry.source.to_string(),
-            z_mm: slice.entry.z_mm,
-            score: 0.0,
-            counts,
-        })
     }
 
     /// Warnings for pixels or slices at distances that the model does not serve.
@@ -281,12 +240,12 @@ impl Triage {
         preprocessing.push(format!("patches of {} pixels, views {views}", manifest.patch.size.pixels()));
         Trace {
             program: concat!("hemapatch ", env!("CARGO_PKG_VERSION")).to_owned(),
-            engine: self.engine.name().to_owned(),
+            engine: self.engine().name().to_owned(),
             model: manifest.name.clone(),
             model_version: manifest.version.clone(),
-            model_sha256: self.engine.precision().sha256(&self.model).unwrap_or_default().to_owned(),
-            precision: self.engine.precision().name(),
-            simd: self.engine.level().map(Level::name),
+            model_sha256: self.engine().precision().sha256(&self.model).unwrap_or_default().to_owned(),
+            precision: self.engine().precision().name(),
+            simd: self.engine().level().map(Level::name),
             window_hu: [a_hu.into(), b_hu.into()],
             preprocessing,
             rule: manifest.decision.rule.name().to_owned(),
@@ -312,15 +271,6 @@ fn why_no_series(study: &Study, none: &NoSeries<'_>) -> (RefusalCode, String) {
 /// Words that let somebody find a series on the disk.
 fn first_file(series: &Series) -> String {
     series.slices.first().map(|slice| format!("; first file: {}", slice.source)).unwrap_or_default()
-}
-
-/// What one study's slices share.
-struct Bench {
-    patches: Patches,
-    logits: Array2<f32>,
-    classes: Vec<Option<Class>>,
-    evidence: Evidence,
-    tissue: Tissue,
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -213,6 +213,8 @@ pub struct SliceReport {
 
 /// Where the time of a study went.
 ///
+/// Steps are added over slices, which several threads work on at once: together they may be more than the total.
+///
 /// # Units
 /// Milliseconds of wall time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,6 +10,22 @@ const BRAIN_SHARE: f64 = 0.25;
 /// The slices of a head series that show brain in that way are more than this share.
 const SLICE_SHARE: f64 = 0.2;
 
+/// What one slice shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sight {
+    head: bool,
+    brain: bool,
+}
+
+impl Sight {
+    /// Looks at a prepared slice: everything but the head is 0.
+    pub fn of(gray: &Array2<u8>) -> Self {
+        let head = gray.iter().filter(|&&level| level > 0).count();
+        let brain = gray.iter().filter(|&level| BRAIN.contains(level)).count();
+        Self { head: head > 0, brain: brain as f64 > BRAIN_SHARE * head as f64 }
+    }
+}
+
 /// What the slices of a series showed so far.
 #[derive(Default)]
 pub(super) struct Tissue {
@@ -19,13 +35,11 @@ pub(super) struct Tissue {
 }
 
 impl Tissue {
-    /// Looks at a prepared slice: everything but the head is 0.
-    pub fn see(&mut self, gray: &Array2<u8>) {
-        let head = gray.iter().filter(|&&level| level > 0).count();
-        let brain = gray.iter().filter(|&level| BRAIN.contains(level)).count();
+    /// Takes in a slice.
+    pub fn see(&mut self, sight: Sight) {
         self.slices += 1;
-        self.with_head += u32::from(head > 0);
-        self.with_brain += u32::from(brain as f64 > BRAIN_SHARE * head as f64);
+        self.with_head += u32::from(sight.head);
+        self.with_brain += u32::from(sight.brain);
     }
 
     /// # Errors

@@ -110,6 +110,17 @@ impl Engine for IntegerEngine {
         })
     }
 
+    fn another(&self) -> Result<Box<dyn Engine>, EngineError> {
+        let worker = self.workers[0].plan().spawn();
+        let worker = worker.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
+        Ok(Box::new(Self {
+            workers: vec![worker],
+            views: self.views,
+            outputs: self.outputs,
+            level: self.level,
+        }))
+    }
+
     fn name(&self) -> &'static str {
         "hemapatch int8"
     }
