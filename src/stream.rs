@@ -1,6 +1,7 @@
 //! The slices of a series in Hounsfield units, in order, one at a time.
 //! Order and choice are left to `series`, gray levels to `window`.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thiserror::Error;
@@ -15,7 +16,7 @@ use crate::series::{Chain, Series, SliceEntry, SourceError, Warning};
 /// Only one slice's bytes are held, and only while [`SliceStream::read`] or [`SliceStream::next_into`] runs.
 #[derive(Debug)]
 pub struct SliceStream<'a> {
-    series: &'a Series,
+    slices: &'a [SliceEntry],
     limits: &'a Limits,
     next: usize,
     /// Slices with values of -2000 HU or below that no padding element announced.
@@ -60,17 +61,25 @@ pub enum StreamError {
 impl<'a> SliceStream<'a> {
     /// A stream that stands before the first slice. Nothing is opened yet.
     pub fn new(series: &'a Series, limits: &'a Limits) -> SliceStream<'a> {
-        SliceStream { series, limits, next: 0, untagged_padding: AtomicUsize::new(0) }
+        SliceStream::part(series, 0..series.slices.len(), limits)
+    }
+
+    /// A stream of some consecutive slices, which it counts from 0.
+    ///
+    /// # Panics
+    /// When the series does not have them.
+    pub fn part(series: &'a Series, slices: Range<usize>, limits: &'a Limits) -> SliceStream<'a> {
+        SliceStream { slices: &series.slices[slices], limits, next: 0, untagged_padding: AtomicUsize::new(0) }
     }
 
     /// How many slices there are.
     pub fn len(&self) -> usize {
-        self.series.slices.len()
+        self.slices.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.series.slices.is_empty()
+        self.slices.is_empty()
     }
 
     /// A slice, counted from the feet.
@@ -78,7 +87,7 @@ impl<'a> SliceStream<'a> {
     /// # Panics
     /// When there are not so many.
     pub fn entry(&self, index: usize) -> &'a SliceEntry {
-        &self.series.slices[index]
+        &self.slices[index]
     }
 
     /// Reads one slice into `hu`, whose memory is used again; after an error it holds nothing of use. Several threads

@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out. Each command's work is done by the modules it calls.
 
+mod follow;
 mod model;
 mod outbox;
 mod patches;

@@ -1,5 +1,6 @@
 //! `hemapatch triage`: the main job. Finds studies, judges each, prints and writes what came out.
 
+use super::follow::follow;
 use super::model;
 use super::outbox::{Outbox, Pictures};
 use super::progress::Progress;
@@ -15,7 +16,7 @@ use crate::study::{JudgedSlice, Observer, Report, Triage};
 use crate::window::Window;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Look for hemorrhage in head CT studies: DICOM files, folders searched in depth, ZIP archives
 #[derive(clap::Args)]
@@ -36,6 +37,13 @@ pub(super) struct Arguments {
     /// Hounsfield window to use instead of the model's own
     #[arg(long, value_name = "A,B", value_parser = window, allow_hyphen_values = true)]
     window: Option<Window>,
+    /// Look at slices while they arrive, and say it when the evidence suffices for an alert; the verdict follows when
+    /// nothing more arrives
+    #[arg(long)]
+    follow: bool,
+    /// Seconds without a new slice after which a followed study is whole
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "follow")]
+    quiet: u64,
     /// Exit with code 10 where a study alerts
     #[arg(long)]
     exit_on_alert: bool,
@@ -79,6 +87,12 @@ impl Arguments {
         let model = Model::open(&model::folder(self.model.clone())?)?;
         let limits = Limits::default();
         let mut triage = Triage::new(model, self.window, options, limits.clone())?;
+        let mut followed = None;
+        if self.follow {
+            triage = triage.remembering()?;
+            let quiet = Duration::from_secs(self.quiet);
+            followed = Some(follow(&self.paths, &limits, &mut triage, quiet, self.json));
+        }
         let since = Instant::now();
         let assembly = series::assemble(series::find(&self.paths, &limits), &limits);
         let refused = inputs_refused(&triage, &assembly);
@@ -94,6 +108,9 @@ impl Arguments {
             let mut watcher = Watcher::new(self.output.is_some());
             let mut report = triage.judge(study, since, &mut watcher);
             report.warnings.extend(warnings.iter().cloned());
+            if let Some(followed) = &followed {
+                followed.compare(&mut report);
+            }
             let facts = watcher.facts();
             outbox.take(&report, watcher.montage.as_ref().map(|montage| Pictures { montage, facts }));
         }

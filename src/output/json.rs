@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::OutputError;
 use crate::label::{BagLabel, Class};
-use crate::study::{Outcome, Report, SliceReport};
+use crate::study::{EarlyAlert, Outcome, Report, SliceReport};
 
 /// Name and number of the contract. A field renamed or dropped needs a new number.
 pub const SCHEMA: &str = "hemapatch.report/1";
+
+const INTENDED_USE: &str = "research use only";
 
 /// One line of JSON, without a line break at its end.
 ///
@@ -26,6 +28,37 @@ pub fn line(report: &Report) -> Result<String, OutputError> {
     let contract = Contract::of(report)?;
     // Structs of strings and finite numbers, and maps with string keys, always serialize.
     Ok(serde_json::to_string(&contract).unwrap_or_default())
+}
+
+/// Name and number of an early alert's contract.
+pub const EARLY_SCHEMA: &str = "hemapatch.early_alert/1";
+
+/// One line of JSON on a study that has not arrived as a whole.
+///
+/// # Errors
+/// As [`line()`].
+pub fn early_line(alert: &EarlyAlert) -> Result<String, OutputError> {
+    let EarlyAlert { study_uid, series_uid, probability, slices } = alert;
+    let probability = finite_single("probability", *probability)?;
+    let contract = Early {
+        schema: EARLY_SCHEMA,
+        study_uid,
+        series_uid,
+        probability,
+        slices: *slices,
+        intended_use: INTENDED_USE,
+    };
+    Ok(serde_json::to_string(&contract).unwrap_or_default())
+}
+
+#[derive(Serialize)]
+struct Early<'a> {
+    schema: &'static str,
+    study_uid: &'a str,
+    series_uid: &'a str,
+    probability: f32,
+    slices: usize,
+    intended_use: &'static str,
 }
 
 #[derive(Serialize)]
@@ -173,7 +206,7 @@ impl<'a> Contract<'a> {
                 rule: &trace.rule,
                 thresholds: &trace.thresholds,
                 notice: trace.notice,
-                intended_use: "research use only",
+                intended_use: INTENDED_USE,
             },
         })
     }

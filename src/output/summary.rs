@@ -3,7 +3,7 @@
 
 use super::{RESEARCH_USE, model_line, printable, volume};
 use crate::label::Class;
-use crate::study::{Outcome, Report, SliceReport};
+use crate::study::{EarlyAlert, Outcome, Report, SliceReport};
 
 const WIDTH: usize = 80;
 /// Columns of the chart between its axis and the page's edge.
@@ -32,6 +32,15 @@ pub fn text(report: &Report, style: Style) -> String {
     page.warnings(report);
     page.trace(report);
     page.out
+}
+
+/// One line on a study that has not arrived as a whole.
+pub fn early_text(alert: &EarlyAlert) -> String {
+    let EarlyAlert { study_uid, probability, slices, .. } = alert;
+    format!(
+        "EARLY ALERT {probability:.2} by {slices} slices of study {}; the verdict follows. {RESEARCH_USE}.",
+        printable(study_uid)
+    )
 }
 
 #[derive(Clone, Copy)]

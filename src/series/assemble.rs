@@ -1,7 +1,9 @@
 //! Headers to studies: which object belongs to which, and what came of every path that was given.
 //! What is a slice is left to `sorting`; which series of a study is read, to `choose`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::find::{Found, Input};
 use super::sorting::{Held, Sorting};
@@ -41,6 +43,63 @@ impl Assembly {
 ///
 /// Every path that the caller named ends in a study, in an [`Unread`] that is `named`, or in a [`Fruitless`].
 pub fn assemble(found: Found, limits: &Limits) -> Assembly {
+    Headers::default().assemble(found, limits)
+}
+
+/// Headers that were read before, for folders that are looked at again while files arrive in them.
+#[derive(Default)]
+pub struct Headers {
+    known: HashMap<PathBuf, (Version, Box<SliceHeader>)>,
+    versions: HashMap<PathBuf, Option<Version>>,
+    changed: bool,
+}
+
+/// What tells that a file was written to.
+#[derive(Clone, Copy, PartialEq)]
+struct Version {
+    bytes: u64,
+    written: Option<SystemTime>,
+}
+
+impl Version {
+    fn of(path: &Path) -> Option<Version> {
+        let metadata = path.metadata().ok()?;
+        Some(Version { bytes: metadata.len(), written: metadata.modified().ok() })
+    }
+}
+
+impl Headers {
+    /// As [`assemble`], but for headers of files that have not changed since the last time: these are not read again.
+    pub fn assemble(&mut self, found: Found, limits: &Limits) -> Assembly {
+        let paths = found.sources.iter().map(|source| source.path().to_owned());
+        let versions = paths.map(|path| (Version::of(&path), path)).map(|(version, path)| (path, version));
+        let versions = versions.collect();
+        self.changed = versions != self.versions;
+        self.versions = versions;
+        self.known.retain(|path, _| self.versions.contains_key(path));
+        gather(found, limits, |source| self.read(source, limits))
+    }
+
+    /// Whether any file came, went or was written to between the last two times.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    fn read(&mut self, source: &Source, limits: &Limits) -> Header {
+        let Some(path) = source.file_path() else { return read(source, limits) };
+        let Some(&Some(version)) = self.versions.get(path) else { return read(source, limits) };
+        if let Some((known, header)) = self.known.get(path)
+            && *known == version
+        {
+            return Ok(header.clone());
+        }
+        let header = read(source, limits)?;
+        self.known.insert(path.to_owned(), (version, header.clone()));
+        Ok(header)
+    }
+}
+
+fn gather(found: Found, limits: &Limits, mut read: impl FnMut(&Source) -> Header) -> Assembly {
     let mut assembly = Assembly {
         studies: Vec::new(),
         left_out: Vec::new(),
@@ -54,7 +113,7 @@ pub fn assemble(found: Found, limits: &Limits) -> Assembly {
     let mut came: Vec<Came> = Vec::with_capacity(found.sources.len());
     for source in found.sources {
         let place = source.to_string();
-        came.push(match read(&source, limits) {
+        came.push(match read(&source) {
             Ok(header) => {
                 let study = studies.entry(header.study_uid.clone()).or_default();
                 study.sort(source, *header, &mut held, limits);
@@ -93,7 +152,9 @@ enum Came {
 }
 
 /// The header of a source, or why there is none and where it belongs all the same.
-fn read(source: &Source, limits: &Limits) -> Result<Box<SliceHeader>, (SourceError, Option<Identity>)> {
+type Header = Result<Box<SliceHeader>, (SourceError, Option<Identity>)>;
+
+fn read(source: &Source, limits: &Limits) -> Header {
     let bytes = source.read(limits).map_err(|error| (error, None))?;
     match dicom::read_header(&bytes, limits) {
         Ok((header, _)) => Ok(Box::new(header)),
@@ -136,8 +197,6 @@ impl Assembly {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use dicom_dictionary_std::uids;
 
     use super::*;
@@ -202,6 +261,37 @@ mod tests {
             assert!(study.series.is_empty());
             assert_eq!(study.left_out[0].reason, reason);
         }
+    }
+
+    #[test]
+    fn headers_of_files_that_have_not_changed_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [1, 2, 3].map(|number: u32| folder.path().join(number.to_string()));
+        let limits = Limits::default();
+        let mut headers = Headers::default();
+        let mut places_now = || {
+            let assembly = headers.assemble(find(&[folder.path().to_owned()], &limits), &limits);
+            assembly.studies.first().map_or(Vec::new(), |study| places(&study.series[0]))
+        };
+        assert!(places_now().is_empty());
+        std::fs::write(&paths[0], slice(1, 0.0).file()).unwrap();
+        let mut cut_off = slice(2, 5.0).file();
+        let rest = cut_off.split_off(cut_off.len() - 4);
+        std::fs::write(&paths[1], &cut_off).unwrap();
+        assert_eq!(places_now(), [0.0]);
+        std::fs::write(&paths[1], [cut_off, rest].concat()).unwrap();
+        assert_eq!(places_now(), [0.0, 5.0]);
+        // The same length and time, but not the same slice: it is not looked at.
+        let written = std::fs::metadata(&paths[0]).unwrap().modified().unwrap();
+        std::fs::write(&paths[0], slice(1, 9.0).file()).unwrap();
+        let file = std::fs::File::options().write(true).open(&paths[0]).unwrap();
+        file.set_modified(written).unwrap();
+        assert_eq!(places_now(), [0.0, 5.0]);
+        file.set_modified(written + std::time::Duration::from_secs(2)).unwrap();
+        assert_eq!(places_now(), [5.0, 9.0]);
+        std::fs::remove_file(&paths[1]).unwrap();
+        std::fs::write(&paths[2], slice(3, -5.0).file()).unwrap();
+        assert_eq!(places_now(), [-5.0, 9.0]);
     }
 
     #[test]

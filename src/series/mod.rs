@@ -22,7 +22,7 @@ use std::fmt;
 
 use crate::dicom::SliceHeader;
 
-pub use assemble::{Assembly, assemble};
+pub use assemble::{Assembly, Headers, assemble};
 pub use choose::{Choice, NoSeries, choose};
 pub use find::{Found, Input, find};
 pub use geometry::Orientation;

@@ -135,6 +135,14 @@ impl Source {
         }
     }
 
+    /// The file, where all of it is the object; None for a member of an archive.
+    pub(super) fn file_path(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Member { .. } => None,
+        }
+    }
+
     /// Reads the bytes: maps a private copy of a file, inflates a ZIP member.
     ///
     /// # Errors

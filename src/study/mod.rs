@@ -4,11 +4,13 @@
 //! patches only their probabilities.
 
 mod bags;
+mod early;
 mod pipeline;
 mod report;
 mod tissue;
 mod verdict;
 
+pub use early::{Early, EarlyAlert};
 pub use report::{Outcome, Refusal, RefusalCode, Report, Rules, SliceReport, Timings, Trace, Warning};
 
 use crate::engine::{self, Engine, EngineError, EngineOptions};
@@ -83,6 +85,21 @@ impl Triage {
         let workers = std::iter::once(first).chain(others).map(Worker::new).collect();
         let window = window.unwrap_or(model.window());
         Ok(Self { model, window, workers, limits })
+    }
+
+    /// Lets it remember what the network said of each slice, for studies that are looked at more than once
+    /// ([`Early`]): about 10 KiB a slice.
+    pub fn remembering(mut self) -> Result<Self, EngineError> {
+        let threads = self.workers.len();
+        let first = engine::remembering(self.workers.swap_remove(0).engine);
+        let others = (1..threads).map(|_| first.another()).collect::<Result<Vec<_>, _>>()?;
+        self.workers = std::iter::once(first).chain(others).map(Worker::new).collect();
+        Ok(self)
+    }
+
+    /// The grid of patches over a series' slices.
+    fn grid(&self, series: &Series) -> Grid {
+        Grid::over(series.rows as usize, series.columns as usize, self.model.manifest().patch.size)
     }
 
     /// What runs the network.
@@ -161,19 +178,10 @@ impl Triage {
     ) -> Result<(), Refusal> {
         report.warnings.extend(self.spacing_warnings(series));
         report.warnings.extend(report.trace.notice.map(|notice| Warning::new("drawn_markers", notice)));
-        let (rows, columns) = (series.rows as usize, series.columns as usize);
-        let grid = Grid::over(rows, columns, self.model.manifest().patch.size);
+        let grid = self.grid(series);
         observer.begin(series, grid);
         let Self { model, window, workers, limits } = self;
-        let manifest = model.manifest();
-        let settings = Settings {
-            window: *window,
-            steps: manifest.preparation.steps,
-            grid,
-            views: &manifest.patch.views,
-            rows,
-            columns,
-        };
+        let settings = Settings::of(model, *window, series);
         let (mut evidence, mut tissue) = (Evidence::new(model, grid), Tissue::default());
         let (mut classes, mut unreadable, mut timings) = (Vec::new(), Vec::new(), Timings::default());
         let stream = SliceStream::new(series, limits);

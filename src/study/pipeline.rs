@@ -8,13 +8,15 @@
 use super::tissue::Sight;
 use super::{Refusal, RefusalCode, Timings, milliseconds};
 use crate::engine::{self, Engine};
+use crate::model::Model;
 use crate::patch::{Grid, Neighbourhood, Patches, Pyramid, View};
 use crate::prep::{Preparation, Scratch};
-use crate::series::SliceEntry;
+use crate::series::{Series, SliceEntry};
 use crate::stream::{SliceStream, StreamError};
 use crate::window::Window;
 use ndarray::Array2;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -40,6 +42,32 @@ pub(super) struct Settings<'a> {
     pub views: &'a [View],
     pub rows: usize,
     pub columns: usize,
+    pub context: Context,
+}
+
+impl<'a> Settings<'a> {
+    /// What a model asks for, with all slices to come out.
+    pub fn of(model: &'a Model, window: Window, series: &Series) -> Self {
+        let (manifest, rows, columns) = (model.manifest(), series.rows as usize, series.columns as usize);
+        Self {
+            window,
+            steps: manifest.preparation.steps,
+            grid: Grid::over(rows, columns, manifest.patch.size),
+            views: &manifest.patch.views,
+            rows,
+            columns,
+            context: Context::default(),
+        }
+    }
+}
+
+/// Slices of a stream that are there as neighbours only, and do not come out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Context {
+    /// The first one.
+    pub before: bool,
+    /// The last one.
+    pub after: bool,
 }
 
 /// A slice's planes, ready to be cut.
@@ -77,7 +105,7 @@ pub(super) fn run<'a>(
     timings: &mut Timings,
     mut take: impl FnMut(Arrival<'_, 'a>),
 ) -> Result<(), Refusal> {
-    let state = Mutex::new(State::new(stream.len(), workers.len()));
+    let state = Mutex::new(State::new(stream.len(), workers.len(), settings.context));
     let line = Line { stream, settings, state, changed: Condvar::new() };
     let (own, others) = workers.split_first_mut().expect("there is a worker");
     std::thread::scope(|scope| {
@@ -131,6 +159,8 @@ impl Drop for End<'_, '_> {
 /// How far each slice has come, and what is used again.
 struct State<'a> {
     slots: Vec<Slot>,
+    /// The slices that come out.
+    wanted: Range<usize>,
     /// The next slices to be read, judged and handed over.
     to_read: usize,
     to_judge: usize,
@@ -179,12 +209,14 @@ enum Answer<T> {
 }
 
 impl<'a> State<'a> {
-    fn new(slices: usize, workers: usize) -> Self {
+    fn new(slices: usize, workers: usize, context: Context) -> Self {
+        let wanted = usize::from(context.before)..slices - usize::from(context.after);
         Self {
             slots: (0..slices).map(|_| Slot::Empty).collect(),
             to_read: 0,
             to_judge: 0,
-            to_take: 0,
+            to_take: wanted.start,
+            wanted,
             ahead: 0,
             // The slice to be judged and the one behind it; others that are read meanwhile.
             most_ahead: 1 + workers,
@@ -201,10 +233,18 @@ impl<'a> State<'a> {
     }
 
     fn next_step(&mut self) -> Answer<Step> {
-        while matches!(self.slots.get(self.to_judge), Some(Slot::Unreadable)) {
-            self.to_judge += 1;
+        while self.to_judge < self.wanted.end {
+            match &self.slots[self.to_judge] {
+                Slot::Unreadable => self.to_judge += 1,
+                Slot::Ready(neighbour) if self.to_judge < self.wanted.start => {
+                    self.before = Some(Arc::clone(neighbour));
+                    self.slots[self.to_judge] = Slot::Empty;
+                    (self.to_judge, self.ahead) = (self.to_judge + 1, self.ahead - 1);
+                }
+                Slot::Ready(_) | Slot::Empty => break,
+            }
         }
-        if self.ended || self.failed.is_some() || self.to_judge == self.slots.len() {
+        if self.ended || self.failed.is_some() || self.to_judge >= self.wanted.end {
             return Answer::Never;
         }
         if self.open < self.most_open
@@ -240,7 +280,7 @@ impl<'a> State<'a> {
     }
 
     fn next_result_or_step(&mut self) -> Answer<Next<'a>> {
-        if self.failed.is_some() || self.to_take == self.slots.len() {
+        if self.failed.is_some() || self.to_take >= self.wanted.end {
             return Answer::Never;
         }
         if let Some(result) = self.results.remove(&self.to_take) {

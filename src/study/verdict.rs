@@ -92,34 +92,47 @@ impl Evidence {
 
     /// Scores of all slices, volume, probability and outcome, into a report whose slices have their counts.
     pub fn conclude(self, model: &Model, series: &Series, report: &mut Report) {
-        let Manifest { evidence, decision, .. } = model.manifest();
-        // Of bags there is one a slice.
-        let (rows, columns) = if self.bags.is_some() { (1, 1) } else { (self.grid.rows, self.grid.columns) };
-        let shape = (report.slices.len(), rows, columns);
-        let probabilities = Array3::from_shape_vec(shape, self.probabilities).expect("one grid a slice");
+        let evidence = &model.manifest().evidence;
         report.bag_labels = self.bags.map(|bags| bags.markers(&evidence.pooling)).unwrap_or_default();
-        let pooled = pool(&evidence.pooling, probabilities.view());
-        let mut most = 0.0f32;
-        for (slice, pooled) in report.slices.iter_mut().zip(pooled.axis_iter(Axis(0))) {
-            let strength = strongest(pooled);
+        let strongest = strongest_of(model, self.grid, report.slices.len(), self.probabilities);
+        for (slice, &strength) in report.slices.iter_mut().zip(&strongest) {
             slice.score = evidence.slice.probability(strength);
-            most = most.max(strength);
         }
         let hematoma = Class::Hematoma.index();
         report.hematoma_patches = report.slices.iter().map(|slice| slice.counts[hematoma]).sum();
         let side = self.grid.size.pixels() as f64;
         let patch_mm2 = series.pixel_spacing_mm.map(|[row_mm, column_mm]| side * row_mm * side * column_mm);
         report.hematoma_volume_ml = patch_mm2.map(|mm2| mm2 * self.hematoma_patch_mm / 1000.0);
-        let probability = evidence.study.probability(most);
-        report.rules =
-            Rules { bag: report.hematoma_patches > 0, threshold: probability >= decision.study_probability };
-        let alert = match decision.rule {
-            Rule::Bag => report.rules.bag,
-            Rule::Threshold => report.rules.threshold,
-        };
-        report.outcome =
-            if alert { Outcome::Alert { probability } } else { Outcome::NoAlert { probability } };
+        let most = strongest.into_iter().fold(0.0, f32::max);
+        (report.rules, report.outcome) = decide(model, most, report.hematoma_patches);
     }
+
+    /// The probabilities of the slices that were taken in.
+    pub fn into_probabilities(self) -> Vec<f32> {
+        self.probabilities
+    }
+}
+
+/// The strongest pooled evidence of each of consecutive slices.
+pub(super) fn strongest_of(model: &Model, grid: Grid, slices: usize, probabilities: Vec<f32>) -> Vec<f32> {
+    // Of bags there is one a slice.
+    let (rows, columns) = if model.bag_labels().is_some() { (1, 1) } else { (grid.rows, grid.columns) };
+    let shape = (slices, rows, columns);
+    let probabilities = Array3::from_shape_vec(shape, probabilities).expect("one grid a slice");
+    let pooled = pool(&model.manifest().evidence.pooling, probabilities.view());
+    pooled.axis_iter(Axis(0)).map(strongest).collect()
+}
+
+/// What the rules make of a study's strongest evidence and its hematoma patches.
+pub(super) fn decide(model: &Model, most: f32, hematoma_patches: u32) -> (Rules, Outcome) {
+    let Manifest { evidence, decision, .. } = model.manifest();
+    let probability = evidence.study.probability(most);
+    let rules = Rules { bag: hematoma_patches > 0, threshold: probability >= decision.study_probability };
+    let alert = match decision.rule {
+        Rule::Bag => rules.bag,
+        Rule::Threshold => rules.threshold,
+    };
+    (rules, if alert { Outcome::Alert { probability } } else { Outcome::NoAlert { probability } })
 }
 
 /// The numbers of a manifest that a verdict depends on.

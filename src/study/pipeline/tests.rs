@@ -57,7 +57,18 @@ fn series(folder: &Path, slices: u8, broken: &[u8]) -> Series {
 
 /// The three levels that each slice was judged by; None for those that could not be read.
 fn judge(series: &Series, threads: usize, panics_at: Option<u8>) -> Result<Vec<Option<[u8; 3]>>, Refusal> {
+    judge_part(series, 0..series.slices.len(), Context::default(), threads, panics_at)
+}
+
+fn judge_part(
+    series: &Series,
+    part: Range<usize>,
+    context: Context,
+    threads: usize,
+    panics_at: Option<u8>,
+) -> Result<Vec<Option<[u8; 3]>>, Refusal> {
     let limits = Limits::default();
+    let first = part.start + usize::from(context.before);
     let views = [-1, 0, 1].map(|offset| View::new(1, offset).unwrap());
     let settings = Settings {
         window: Window::new(0, 255).unwrap(),
@@ -66,15 +77,16 @@ fn judge(series: &Series, threads: usize, panics_at: Option<u8>) -> Result<Vec<O
         views: &views,
         rows: 16,
         columns: 16,
+        context,
     };
     let mut workers: Vec<Worker> =
         (0..threads).map(|_| Worker::new(Box::new(FirstPixels { panics_at }))).collect();
     let mut seen = Vec::new();
-    let stream = SliceStream::new(series, &limits);
+    let stream = SliceStream::part(series, part, &limits);
     run(&mut workers, &stream, &settings, &mut Timings::default(), |arrival| match arrival {
         Arrival::Unreadable(_) => seen.push(None),
         Arrival::Judged(Judged { entry, logits, .. }) => {
-            assert_eq!(entry.z_mm, 5.0 * seen.len() as f64);
+            assert_eq!(entry.z_mm, 5.0 * (first + seen.len()) as f64);
             seen.push(Some([0, 1, 2].map(|view| logits[[0, view]] as u8)));
         }
     })?;
@@ -102,6 +114,25 @@ fn slices_come_out_in_order_with_their_neighbours_whatever_the_threads() {
 }
 
 #[test]
+fn a_part_is_judged_as_it_is_in_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for broken in [&[][..], &[3]] {
+        let series = series(folder.path(), 7, broken);
+        let whole = judge(&series, 1, None).unwrap();
+        for (first, last) in (0..7).flat_map(|first| (first + 1..=7).map(move |last| (first, last))) {
+            let context = Context { before: first > 0, after: last < 7 };
+            let part = first - usize::from(context.before)..last + usize::from(context.after);
+            let beside_a_gap = [part.start, part.end - 1].iter().any(|end| broken.contains(&(*end as u8)));
+            for threads in 1..=3 {
+                let judged = judge_part(&series, part.clone(), context, threads, None).unwrap();
+                assert!(judged == whole[first..last] || beside_a_gap, "{first} to {last}: {judged:?}");
+                assert_eq!(judged.len(), last - first);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_panic_in_any_thread_refuses_the_study() {
     let folder = tempfile::tempdir().unwrap();
     let series = series(folder.path(), 7, &[]);
@@ -118,7 +149,7 @@ fn a_panic_in_any_thread_refuses_the_study() {
 #[test]
 fn a_long_series_takes_no_more_memory() {
     let allocated = |slices: usize, workers: usize| {
-        let mut state = State::new(slices, workers);
+        let mut state = State::new(slices, workers, Context::default());
         let (mut under_way, mut planes_made, mut patches_made) = (Vec::new(), 0, 0);
         loop {
             while under_way.len() < workers
