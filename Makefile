@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm setup cross lint doc bench clean
+.PHONY: demo test test-arm setup cross lint doc bench bench-peers clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -42,6 +42,11 @@ doc:
 
 bench:
 	$(CARGO) bench --bench pipeline --bench network --bench kernels
+
+## bench-peers: hemapatch beside ONNX Runtime and OpenVINO, in turns; installs them, writes a record, prints README's table
+bench-peers:
+	PYTHON="$(PYTHON)" benches/peers/setup
+	benches/peers/.venv/bin/python benches/peers/compare.py $(PEERS)
 
 clean:
 	$(CARGO) clean

@@ -40,6 +40,9 @@ fn code_2_the_command_line_is_wrong() {
         &["triage", "x", "--precision", "f16"],
         &["triage", "x", "--simd", "mmx"],
         &["triage", "x", "--simd", "scalar", "--precision", "f32"],
+        &["bench", "--seconds", "-1"],
+        &["bench", "--threads", "0"],
+        &["bench", "--precision", "f16"],
         &["nonsense"],
         &["phantom", "-o", "x", "--volume-ml", "3"],
     ] {

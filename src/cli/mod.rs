@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out. Each command's work is done by the modules it calls.
 
+mod bench;
 mod follow;
 mod model;
 mod outbox;
@@ -33,6 +34,7 @@ enum Command {
     Stats(stats::Arguments),
     Phantom(phantom::Arguments),
     Model(model::Arguments),
+    Bench(bench::Arguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -64,6 +66,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Stats(arguments) => arguments.run(),
         Command::Phantom(arguments) => arguments.run(),
         Command::Model(arguments) => arguments.run(),
+        Command::Bench(arguments) => arguments.run(),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

@@ -53,7 +53,7 @@ enum Center {
     Upright,
 }
 
-fn not_one_study(assembly: &Assembly) -> Error {
+pub(super) fn not_one_study(assembly: &Assembly) -> Error {
     if assembly.studies.len() > 1 {
         return Error::SeveralStudies { count: assembly.studies.len() };
     }

@@ -66,12 +66,12 @@ pub(super) fn window(text: &str) -> Result<Window, String> {
     }
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+pub(super) fn precision(text: &str) -> Result<Precision, String> {
     let found = Precision::ALL.into_iter().find(|precision| precision.name() == text);
     found.ok_or_else(|| "expected int8 or f32".to_owned())
 }
 
-fn level(text: &str) -> Result<Level, String> {
+pub(super) fn level(text: &str) -> Result<Level, String> {
     let here = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
     Level::from_name(text).ok_or_else(|| format!("no such level; this processor runs {}", here()))
 }

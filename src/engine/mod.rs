@@ -47,6 +47,26 @@ pub trait Engine: Send {
     fn note(&self) -> Option<&str> {
         None
     }
+
+    /// Runs the unique patches on one thread and says what each layer took, in order; `None` where an inference
+    /// library runs the network, whose layers are its own.
+    fn profile(&mut self, _patches: &Patches) -> Option<Vec<LayerTime>> {
+        None
+    }
+}
+
+/// What a layer of a network has to do, and how long it took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerTime {
+    /// Its place in the network: `stem`, `block 3, second`.
+    pub name: String,
+    /// Live multiply-adds of one patch; 0 where it only moves or compares levels.
+    pub multiply_adds: u64,
+    /// Time for all patches.
+    ///
+    /// # Units
+    /// Seconds.
+    pub seconds: f64,
 }
 
 /// Which of a model's networks runs.

@@ -1,6 +1,6 @@
 //! An engine that remembers what it answered, for studies that are looked at again while their slices arrive.
 
-use super::{Engine, EngineError, Precision};
+use super::{Engine, EngineError, LayerTime, Precision};
 use crate::patch::Patches;
 use crate::simd::Level;
 use ndarray::Array2;
@@ -57,6 +57,10 @@ impl Engine for Remembering {
 
     fn note(&self) -> Option<&str> {
         self.engine.note()
+    }
+
+    fn profile(&mut self, patches: &Patches) -> Option<Vec<LayerTime>> {
+        self.engine.profile(patches)
     }
 }
 

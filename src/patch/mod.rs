@@ -231,6 +231,23 @@ impl Patches {
         }
     }
 
+    /// Patches that were cut elsewhere, one above the other in the grid: an engine is measured on them, equal or not.
+    ///
+    /// # Shape
+    /// `patches` is `[any number, views, size, size]`.
+    ///
+    /// # Panics
+    /// When `patches` ends within a patch.
+    pub fn given(views: &[View], size: PatchSize, patches: Vec<u8>) -> Self {
+        let mut given = Self::new(Grid { rows: 0, columns: 1, size }, views);
+        assert_eq!(patches.len() % given.length(), 0, "whole patches");
+        given.grid.rows = patches.len() / given.length();
+        given.places = (0..given.grid.rows as u32).collect();
+        given.in_bag = vec![true; given.grid.rows];
+        given.unique = patches;
+        given
+    }
+
     /// Cuts all patches of a slice.
     ///
     /// # Panics
@@ -395,6 +412,14 @@ mod tests {
             all.dedup();
             prop_assert_eq!(all.len(), count);
         }
+    }
+
+    #[test]
+    fn patches_cut_elsewhere_are_kept_as_they_are() {
+        let views = [View::new(1, 0).unwrap(), View::new(2, 0).unwrap()];
+        let patches = Patches::given(&views, PatchSize::SIXTEEN, vec![7; 3 * 512]);
+        assert_eq!((patches.length(), patches.unique().len(), patches.places()), (512, 1536, &[0, 1, 2][..]));
+        assert_eq!((patches.grid().patches(), patches.in_bag()), (3, &[true; 3][..]));
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl Layer {
         self.positions.len() * self.channels()
     }
 
+    /// Multiply-adds of one patch.
+    pub fn products(&self) -> usize {
+        self.positions.iter().map(Position::products).sum()
+    }
+
     /// Computes the output of `rows` patches into `output`, [`stride`](Layer::stride) bytes each.
     ///
     /// `shortcut` is a block's input and its n\[c\] of (7), where it is added as it is.
@@ -154,6 +159,11 @@ impl HeadLayer {
     /// Outputs of a patch.
     pub fn outputs(&self) -> usize {
         self.multipliers.len()
+    }
+
+    /// Multiply-adds of one patch.
+    pub fn products(&self) -> usize {
+        self.position.products()
     }
 
     /// Logits of `rows` patches; `sums` are their accumulators.

@@ -12,7 +12,7 @@ mod operator;
 mod recognise;
 
 use super::threads::{Work, spread};
-use super::{Engine, EngineError, Precision};
+use super::{Engine, EngineError, LayerTime, Precision};
 use crate::model::Model;
 use crate::patch::Patches;
 use crate::simd::{Kernels, Level};
@@ -29,6 +29,8 @@ use tract_onnx::prelude::{Framework, InferenceModelExt};
 pub(super) struct IntegerEngine {
     /// One a thread, with its buffers.
     workers: Vec<TypedSimpleState>,
+    /// The one that the plan runs.
+    network: Arc<Network>,
     views: [usize; 3],
     outputs: usize,
     level: Level,
@@ -66,11 +68,12 @@ impl IntegerEngine {
             let found = format!("{outputs} outputs");
             return Err(EngineError::Shape { found, batch: 1, labels, outputs: model.outputs() });
         }
-        let plan = IntegerNetwork::replace(typed, network).and_then(TypedModel::into_runnable);
+        let network = Arc::new(network);
+        let plan = IntegerNetwork::replace(typed, Arc::clone(&network)).and_then(TypedModel::into_runnable);
         let plan = plan.map_err(|e| load(format!("{e:#}")))?;
         let workers = (0..threads.get()).map(|_| plan.spawn()).collect::<TractResult<_>>();
         let workers = workers.map_err(|e| load(format!("{e:#}")))?;
-        Ok(Found::Engine(Self { workers, views, outputs, level: kernels.level() }))
+        Ok(Found::Engine(Self { workers, network, views, outputs, level: kernels.level() }))
     }
 
     /// Patches of a batch: as many batches for each thread, all of one size.
@@ -115,6 +118,7 @@ impl Engine for IntegerEngine {
         let worker = worker.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
         Ok(Box::new(Self {
             workers: vec![worker],
+            network: Arc::clone(&self.network),
             views: self.views,
             outputs: self.outputs,
             level: self.level,
@@ -131,6 +135,10 @@ impl Engine for IntegerEngine {
 
     fn level(&self) -> Option<Level> {
         Some(self.level)
+    }
+
+    fn profile(&mut self, patches: &Patches) -> Option<Vec<LayerTime>> {
+        Some(self.network.profile(patches.unique()))
     }
 }
 

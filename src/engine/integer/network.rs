@@ -3,8 +3,10 @@
 use super::description::{Description, Shortcut, Window};
 use super::equations::{self, Inconsistent};
 use super::layer::{GrayRows, HeadLayer, Layer, Maps};
+use crate::engine::LayerTime;
 use crate::simd::Kernels;
 use std::fmt;
+use std::time::Instant;
 
 /// Patches that go through all layers together. More use packed weights more often while these are in the cache;
 /// their maps must stay in it too.
@@ -105,27 +107,65 @@ impl Network {
     pub fn run(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers) {
         let batches = patches.chunks(BATCH * self.patch).zip(logits.chunks_mut(BATCH * self.outputs()));
         for (patches, logits) in batches {
-            self.run_batch(patches, logits, buffers);
+            self.run_batch(patches, logits, buffers, || {});
         }
     }
 
-    fn run_batch(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers) {
+    /// Runs patches and says what each layer took.
+    pub fn profile(&self, patches: &[u8]) -> Vec<LayerTime> {
+        let mut layers = self.layers();
+        let mut buffers = self.buffers();
+        let mut logits = vec![0.0; BATCH * self.outputs()];
+        for patches in patches.chunks(BATCH * self.patch) {
+            let logits = &mut logits[..patches.len() / self.patch * self.outputs()];
+            let (mut rest, mut since) = (layers.iter_mut(), Instant::now());
+            self.run_batch(patches, logits, &mut buffers, || {
+                let now = Instant::now();
+                let layer = rest.next().expect("as many layers as there are");
+                layer.seconds += (now - since).as_secs_f64();
+                since = now;
+            });
+        }
+        layers
+    }
+
+    /// All that [`run_batch`](Network::run_batch) does, in its order.
+    fn layers(&self) -> Vec<LayerTime> {
+        let layer =
+            |name: String, products: usize| LayerTime { name, multiply_adds: products as u64, seconds: 0.0 };
+        let blocks = self.blocks.iter().enumerate().flat_map(|(at, Block { first, second, .. })| {
+            let halves = [("first", first), ("second", second)];
+            halves.map(|(half, own)| layer(format!("block {}, {half}", at + 1), own.products()))
+        });
+        let before = [("layout", 0), ("stem", self.stem.products()), ("pool", 0)]
+            .map(|(name, n)| layer(name.into(), n));
+        before.into_iter().chain(blocks).chain([layer("head".into(), self.head.products())]).collect()
+    }
+
+    /// `done` is called behind each layer.
+    fn run_batch(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers, mut done: impl FnMut()) {
         let rows = patches.len() / self.patch;
         let Buffers { gray, hidden, maps: [input, output], sums } = buffers;
         self.gray.fill(patches, gray);
+        done();
         self.stem.run(rows, &[Maps { levels: gray, stride: self.gray.stride() }], None, hidden);
+        done();
         self.pool.run(rows, hidden, input);
+        done();
         let mut stride = self.pool.stride();
         for Block { first, second, identity } in &self.blocks {
             let block_input = Maps { levels: input, stride };
             first.run(rows, &[block_input], None, hidden);
+            done();
             let hidden = Maps { levels: hidden, stride: first.stride() };
             let shortcut = identity.as_deref().map(|steps| (block_input, steps));
             second.run(rows, &[hidden, block_input], shortcut, output);
+            done();
             std::mem::swap(input, output);
             stride = second.stride();
         }
         self.head.run(rows, Maps { levels: input, stride }, &mut sums[..rows * self.outputs()], logits);
+        done();
     }
 }
 

@@ -12,11 +12,11 @@ impl IntegerNetwork {
     ///
     /// # Errors
     /// Where the model's input and output are not those of the network.
-    pub fn replace(mut model: TypedModel, network: Network) -> TractResult<TypedModel> {
+    pub fn replace(mut model: TypedModel, network: impl Into<Arc<Network>>) -> TractResult<TypedModel> {
         let (inputs, output) = (model.inputs.clone(), model.outputs[0]);
         let mut patch = TypedModelPatch::new("the network in integers");
         let gray = patch.taps(&model, &inputs)?;
-        let logits = patch.wire_node("integers", IntegerNetwork(Arc::new(network)), &gray)?;
+        let logits = patch.wire_node("integers", IntegerNetwork(network.into()), &gray)?;
         patch.shunt_outside(&model, output, logits[0])?;
         patch.apply(&mut model)?;
         // What the operator replaces leads nowhere now; this leaves it out.
