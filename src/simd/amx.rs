@@ -227,21 +227,52 @@ unsafe fn multiply(tile: Tile, job: &Job<'_>, scratch: &mut Scratch) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn put(batch: &Pieced, tile: Tile, sources: &[Source<'_>; 2], out: &mut PutTogether) {
     for (chunk, pieces) in batch.pieces.iter().enumerate() {
-        for (number, &Piece { source, origin, bytes }) in pieces.iter().enumerate() {
-            let Source { levels, stride } = sources[usize::from(source)];
-            let mut levels = levels.as_ptr().wrapping_add(tile.row * stride).wrapping_offset(origin);
-            for out in out.0.chunks_exact_mut(PIECED_STEP).take(tile.rows) {
-                let out = out[chunk * LINE..][..LINE].as_mut_ptr();
-                // SAFETY: only the bytes of the mask are read, and those are of a run (`Job::new`); 64 bytes may be
-                // written.
-                unsafe {
-                    let piece = _mm512_maskz_loadu_epi8(bytes, levels.cast());
-                    // The first one leaves zeros between itself and the others.
-                    let written = if number == 0 { u64::MAX } else { bytes };
-                    _mm512_mask_storeu_epi8(out.cast(), written, piece);
+        let out = &mut out.0[chunk * LINE..];
+        let mut begun = false;
+        // As many as a chunk has of a network with several views go at once, so that each row is written once.
+        for pieces in pieces.chunks(3) {
+            // SAFETY: as the caller says.
+            unsafe {
+                match *pieces {
+                    [a] => put_pieces([a], begun, tile, sources, out),
+                    [a, b] => put_pieces([a, b], begun, tile, sources, out),
+                    [a, b, c] => put_pieces([a, b, c], begun, tile, sources, out),
+                    _ => unreachable!("chunks of three"),
                 }
-                levels = levels.wrapping_add(stride);
             }
+            begun = true;
+        }
+    }
+}
+
+/// Some pieces of a chunk, over what is `begun` of it or over zeros.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn put_pieces<const PIECES: usize>(
+    pieces: [Piece; PIECES],
+    begun: bool,
+    tile: Tile,
+    sources: &[Source<'_>; 2],
+    out: &mut [u8],
+) {
+    let mut from = pieces.map(|Piece { source, origin, .. }| {
+        let Source { levels, stride } = sources[usize::from(source)];
+        (levels.as_ptr().wrapping_add(tile.row * stride).wrapping_offset(origin), stride)
+    });
+    for out in out.chunks_mut(PIECED_STEP).take(tile.rows) {
+        let out = out[..LINE].as_mut_ptr();
+        // SAFETY: of the levels, only the bytes of the masks are read, and those are of runs (`Job::new`); of what is
+        // put together, the 64 bytes of the slice.
+        unsafe {
+            let mut levels = if begun { _mm512_load_si512(out.cast()) } else { _mm512_setzero_si512() };
+            for ((from, stride), Piece { bytes, .. }) in from.iter_mut().zip(pieces) {
+                levels = _mm512_mask_loadu_epi8(levels, bytes, from.cast());
+                *from = from.wrapping_add(*stride);
+            }
+            _mm512_store_si512(out.cast(), levels);
         }
     }
 }
