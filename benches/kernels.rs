@@ -1,9 +1,11 @@
-//! The integer kernels of every level that this processor has, on the shapes of the shipped network.
+//! The kernels of every level that this processor has, in integers and in floats, on the shapes of the shipped network.
 //!
 //! `cargo bench --bench kernels`. A speed alone says little about a kernel; beside each stands its share of what the
 //! same instructions do on registers alone, both timed in turns in this process, so that a busy machine slows both.
 
-use hemapatch::simd::{Kernels, Level, Position, Run, Shortcut, Source, Weights};
+use hemapatch::simd::{
+    Floats, Integers, Kernels, Level, Numbers, One, Position, Run, Shortcut, Source, Weights,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -97,20 +99,97 @@ const SHAPES: &[Shape] = &[
     Shape { name: "head, 4 classes", rows: 64, channels: 4, taps: 1, depth: 512, shortcut: false, layers: 1 },
 ];
 
-/// A position with its input, as the engine would call it: each tap's patches lie side by side.
-struct Layer {
-    position: Position,
-    levels: Vec<u8>,
-    steps: Vec<i16>,
-    multipliers: Vec<f32>,
-    out: Vec<u8>,
+/// What a layer of an arithmetic is made of here.
+trait Bench: Numbers {
+    const NAME: &str;
+
+    fn kernels(level: Level) -> Option<Kernels<Self>>;
+    fn spin(kernels: Kernels<Self>, steps: u64) -> Option<u64>;
+    fn level(number: usize) -> Self::Level;
+    fn weight(number: usize) -> Self::Weight;
+    fn bias() -> Self::Sum;
+    fn step() -> Self::Step;
+    fn multiplier() -> Self::Multiplier;
 }
 
-impl Layer {
-    fn new(kernels: Kernels, shape: &Shape) -> Layer {
-        let groups = shape.depth / 4;
-        let weight =
-            |channel: usize, group: usize| [0, 1, 2, 3].map(|i| (channel * 7 + group * 5 + i) as i8 | 1);
+impl Bench for Integers {
+    const NAME: &str = "u8 and s8";
+
+    fn kernels(level: Level) -> Option<Kernels> {
+        Kernels::of(level)
+    }
+
+    fn spin(kernels: Kernels, steps: u64) -> Option<u64> {
+        kernels.spin(steps)
+    }
+
+    fn level(number: usize) -> u8 {
+        number as u8
+    }
+
+    fn weight(number: usize) -> i8 {
+        number as i8 | 1
+    }
+
+    fn bias() -> i32 {
+        1000
+    }
+
+    fn step() -> i16 {
+        300
+    }
+
+    fn multiplier() -> f32 {
+        1e-3
+    }
+}
+
+impl Bench for Floats {
+    const NAME: &str = "f32";
+
+    fn kernels(level: Level) -> Option<Kernels<Floats>> {
+        // Levels that differ in integers alone are measured once.
+        Kernels::of(level).and_then(Kernels::floats).filter(|kernels| kernels.level() == level)
+    }
+
+    fn spin(kernels: Kernels<Floats>, steps: u64) -> Option<u64> {
+        kernels.spin(steps)
+    }
+
+    fn level(number: usize) -> f32 {
+        f32::from(number as u8) / 100.0
+    }
+
+    fn weight(number: usize) -> f32 {
+        f32::from(number as i8 | 1) / 100.0
+    }
+
+    fn bias() -> f32 {
+        0.5
+    }
+
+    fn step() -> One {
+        One
+    }
+
+    fn multiplier() -> One {
+        One
+    }
+}
+
+/// A position with its input, as the engine would call it: each tap's patches lie side by side.
+struct Layer<N: Numbers> {
+    position: Position<N>,
+    levels: Vec<N::Level>,
+    steps: Vec<N::Step>,
+    multipliers: Vec<N::Multiplier>,
+    out: Vec<N::Level>,
+}
+
+impl<N: Bench> Layer<N> {
+    fn new(kernels: Kernels<N>, shape: &Shape) -> Layer<N> {
+        let groups = shape.depth / N::LEVELS;
+        let weight = |channel: usize, group: usize| N::group(|i| N::weight(channel * 7 + group * 5 + i));
         let weights = Arc::new(Weights::pack(kernels, shape.channels, shape.taps * groups, weight));
         let runs: Vec<Run> = (0..shape.taps)
             .map(|tap| Run {
@@ -120,12 +199,13 @@ impl Layer {
                 groups: groups as u32,
             })
             .collect();
+        let levels = shape.rows * shape.taps * shape.depth.max(shape.channels);
         Layer {
-            position: Position::new(&weights, &vec![1000; shape.channels], &runs),
-            levels: (0..shape.rows * shape.taps * shape.depth.max(shape.channels)).map(|i| i as u8).collect(),
-            steps: vec![300; shape.channels],
-            multipliers: vec![1e-3; shape.channels],
-            out: vec![0; shape.rows * shape.channels],
+            position: Position::new(&weights, &vec![N::bias(); shape.channels], &runs),
+            levels: (0..levels).map(N::level).collect(),
+            steps: vec![N::step(); shape.channels],
+            multipliers: vec![N::multiplier(); shape.channels],
+            out: vec![N::Level::default(); shape.rows * shape.channels],
         }
     }
 
@@ -135,7 +215,7 @@ impl Layer {
     }
 
     fn call(&mut self, shape: &Shape) {
-        let source = Source { levels: black_box(&self.levels), stride: shape.depth };
+        let source = Source { levels: black_box(&self.levels[..]), stride: shape.depth };
         let shortcut = shape.shortcut.then_some(Shortcut {
             levels: &self.levels,
             stride: shape.channels,
@@ -153,26 +233,30 @@ impl Layer {
 }
 
 fn main() {
-    println!(
-        "products of u8 and s8, medians of 301 turns; of the peak: products on registers alone in the same turn\n"
-    );
+    println!("medians of 301 turns; of the peak: products on registers alone in the same turn");
+    measure::<Integers>();
+    measure::<Floats>();
+}
+
+fn measure<N: Bench>() {
+    println!("\nproducts of {}\n", N::NAME);
     for shape in SHAPES {
         println!("{}: {} patches, {} channels", shape.name, shape.rows, shape.channels);
-        let mut reference = Layer::new(Kernels::of(Level::Scalar).expect("always there"), shape);
+        let mut reference = Layer::<N>::new(N::kernels(Level::Scalar).expect("always there"), shape);
         reference.call(shape);
-        for level in Level::available() {
-            let kernels = Kernels::of(level).expect("it is available");
-            let mut layers: Vec<Layer> = (0..shape.layers).map(|_| Layer::new(kernels, shape)).collect();
+        for kernels in Level::available().into_iter().filter_map(N::kernels) {
+            let level = kernels.level();
+            let mut layers: Vec<Layer<N>> = (0..shape.layers).map(|_| Layer::new(kernels, shape)).collect();
             layers[0].call(shape);
             // A benchmark is a test too.
-            assert_eq!(layers[0].out, reference.out, "level {level} differs");
+            assert!(layers[0].out == reference.out, "level {level} differs");
             // A turn is well below a time slice: whole slices that go to other programs are the outliers, not the rule.
             let repeats = (4e6 / layers[0].products(shape)).ceil() as usize;
             let turns = if level == Level::Scalar { 3 } else { 301 };
             let (mut speeds, mut shares) = (Vec::new(), Vec::new());
             for turn in 0..turns {
                 let layer = &mut layers[turn % shape.layers];
-                let peak = per_ns(|| kernels.spin(10_000).unwrap_or(0) as f64);
+                let peak = per_ns(|| N::spin(kernels, 10_000).unwrap_or(0) as f64);
                 let speed = per_ns(|| {
                     (0..repeats).for_each(|_| layer.call(shape));
                     repeats as f64 * layer.products(shape)

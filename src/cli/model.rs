@@ -74,7 +74,7 @@ impl Arguments {
                         .map_or(engine.name().to_owned(), |level| format!("{} on {level}", engine.name()));
                     say(&format!("{name} {version}, {precision}: sha256 {sha256} agrees, runs in {runs}"))?;
                     if let Some(note) = engine.note() {
-                        say(&format!("  slowly, in a form of its own: {note}"))?;
+                        say(&format!("  slowly, not in our kernels: {note}"))?;
                     }
                 }
                 Ok(Exit::Done)

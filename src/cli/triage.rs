@@ -53,7 +53,7 @@ pub(super) struct Arguments {
     /// Run the model's network in integers, int8, or in floating point, f32 [default: int8 where the model has it]
     #[arg(long, value_name = "int8|f32", value_parser = precision)]
     precision: Option<Precision>,
-    /// Instruction set for the network in integers, to compare: all give the same result [default: the fastest here]
+    /// Instruction set for the network, to compare: all give the same result [default: the fastest here]
     #[arg(long, value_name = "LEVEL", value_parser = level)]
     simd: Option<Level>,
 }

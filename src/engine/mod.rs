@@ -2,6 +2,10 @@
 //!
 //! Callers hold an [`Engine`] and do not know which; [`load`] chooses.
 
+#[cfg(test)]
+mod drawn;
+mod float;
+mod fused;
 mod integer;
 mod remember;
 mod threads;
@@ -10,7 +14,7 @@ mod tract;
 use crate::model::{Int8, Model};
 use crate::patch::Patches;
 use crate::simd::{Kernels, Level};
-use integer::{Found, IntegerEngine};
+use fused::Found;
 use ndarray::Array2;
 use remember::Remembering;
 use std::fmt;
@@ -111,7 +115,7 @@ impl fmt::Display for Precision {
 pub struct EngineOptions {
     /// Threads that patches are spread over.
     pub threads: NonZeroUsize,
-    /// Which network; `None` for integers where the model has them, which is many times faster.
+    /// Which network; `None` for integers where the model has them, which is several times faster.
     pub precision: Option<Precision>,
     /// The instruction set of our kernels; `None` for the best of this processor.
     pub level: Option<Level>,
@@ -209,14 +213,14 @@ pub fn check_finite(logits: &Array2<f32>) -> Result<(), EngineError> {
 /// [`EngineError::Load`] and [`EngineError::Shape`] for the model's mistakes, [`EngineError::NoIntegers`],
 /// [`EngineError::NoLevel`] and [`EngineError::NoKernels`] for the caller's.
 pub fn load(model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
-    let EngineOptions { threads, precision, level } = options;
+    let EngineOptions { precision, level, .. } = options;
     let integers = model.int8().filter(|_| precision != Some(Precision::F32));
     let engine = match (integers, precision) {
         (Some(file), _) => load_integers(file, model, options)?,
         (None, Some(Precision::Int8)) => {
             return Err(EngineError::NoIntegers { model: model.manifest().name.clone() });
         }
-        (None, _) => Box::new(TractEngine::load(model.network(), Precision::F32, model, threads, None)?),
+        (None, _) => load_floats(model, options)?,
     };
     match level.filter(|_| engine.level().is_none()) {
         Some(level) => Err(EngineError::NoKernels { level, engine: engine.name() }),
@@ -230,18 +234,33 @@ pub fn remembering(engine: Box<dyn Engine>) -> Box<dyn Engine> {
 }
 
 fn load_integers(file: &[u8], model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
-    let EngineOptions { threads, level, .. } = options;
-    let not_here = |level| EngineError::NoLevel { level, available: Level::available() };
-    let kernels = match level {
-        None => Kernels::best(),
-        Some(level) => Kernels::of(level).ok_or_else(|| not_here(level))?,
-    };
-    Ok(match IntegerEngine::load(file, model, kernels, threads)? {
-        Found::Engine(engine) => Box::new(engine),
+    match integer::load(file, model, kernels(options.level)?, options.threads)? {
+        Found::Engine(engine) => Ok(engine),
         Found::Other(reason) => {
-            Box::new(TractEngine::load(file, Precision::Int8, model, threads, Some(reason))?)
+            let tract = TractEngine::load(file, Precision::Int8, model, options.threads, reason)?;
+            Ok(Box::new(tract))
         }
-    })
+    }
+}
+
+fn load_floats(model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
+    let (file, kernels) = (model.network(), kernels(options.level)?);
+    let found = match kernels.floats() {
+        Some(kernels) => float::load(file, model, kernels, options.threads)?,
+        None => Found::Other(format!("{} has no fused multiply-add", kernels.level())),
+    };
+    match found {
+        Found::Engine(engine) => Ok(engine),
+        Found::Other(reason) => {
+            let tract = TractEngine::load(file, Precision::F32, model, options.threads, reason)?;
+            Ok(Box::new(tract))
+        }
+    }
+}
+
+fn kernels(level: Option<Level>) -> Result<Kernels, EngineError> {
+    let Some(level) = level else { return Ok(Kernels::best()) };
+    Kernels::of(level).ok_or_else(|| EngineError::NoLevel { level, available: Level::available() })
 }
 
 #[cfg(test)]

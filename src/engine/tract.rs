@@ -1,5 +1,5 @@
-//! A network file through tract as it is, with the batch size fixed: f32, and integers of a form that
-//! [`integer`](super::integer) does not know.
+//! A network file through tract as it is, with the batch size fixed: what [`integer`](super::integer) and
+//! [`float`](super::float) do not know, or have no kernels for.
 
 use super::threads::{Work, spread};
 use super::{Engine, EngineError, Precision};
@@ -21,8 +21,8 @@ pub(super) struct TractEngine {
     shape: [usize; 4],
     outputs: usize,
     precision: Precision,
-    /// Why it is tract that runs integers.
-    note: Option<String>,
+    /// Why it is tract that runs it.
+    note: String,
 }
 
 impl TractEngine {
@@ -35,7 +35,7 @@ impl TractEngine {
         precision: Precision,
         model: &Model,
         threads: NonZeroUsize,
-        note: Option<String>,
+        note: String,
     ) -> Result<Self, EngineError> {
         let [views, rows, columns] = model.manifest().network.input;
         let shape = [BATCH, views, rows, columns];
@@ -115,6 +115,6 @@ impl Engine for TractEngine {
     }
 
     fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+        Some(&self.note)
     }
 }

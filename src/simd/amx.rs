@@ -15,7 +15,6 @@ use std::sync::OnceLock;
 use super::chunks::{Chunk, Chunks, PIECED, Piece, Pieced};
 use super::job::{Job, Output};
 use super::position::Source;
-use super::scalar;
 use super::weights::{LINE, Layout};
 
 /// A block is the channels of a tile, so that sixteen of its groups, which two registers hold, are consecutive.
@@ -405,19 +404,9 @@ unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
             }
         }
         // What does not fill a block is left to the specification.
-        Output::Levels { shortcut, multipliers, out, stride } => {
+        _ => {
             for (row, sums) in (first..).zip(sums) {
-                for (channel, &sum) in (block..block + width).zip(sums) {
-                    let steps =
-                        shortcut.map_or(0, |shortcut| scalar::shortcut_steps(&shortcut, row, channel));
-                    out[row * *stride + channel] =
-                        scalar::requantize(sum.wrapping_add(steps), multipliers[channel]);
-                }
-            }
-        }
-        Output::Sums { out, stride, .. } => {
-            for (row, sums) in (first..).zip(sums) {
-                out[row * *stride + block..][..width].copy_from_slice(&sums[..width]);
+                output.write(row, block, &sums[..width]);
             }
         }
     }

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::{GROUP, Layout};
 
@@ -29,6 +30,7 @@ pub(super) struct Halves {
 }
 
 impl Isa for Avx2 {
+    type Numbers = Integers;
     type Levels = Halves;
     type Weights = Halves;
     type Sums = __m256i;
@@ -89,7 +91,7 @@ impl Isa for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,

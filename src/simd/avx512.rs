@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
@@ -18,6 +19,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 pub(super) struct Avx512Vnni;
 
 impl Isa for Avx512Vnni {
+    type Numbers = Integers;
     type Levels = __m512i;
     type Weights = __m512i;
     type Sums = __m512i;
@@ -77,7 +79,7 @@ impl Isa for Avx512Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,

@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 
 use super::avx2::Avx2;
 use super::job::Job;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
@@ -20,6 +21,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 pub(super) struct AvxVnni;
 
 impl Isa for AvxVnni {
+    type Numbers = Integers;
     type Levels = __m256i;
     type Weights = __m256i;
     type Sums = __m256i;
@@ -79,13 +81,13 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,
         out: *mut u8,
     ) {
         // SAFETY: as in `start`.
-        unsafe { Avx2::requantize(sums, shortcut, multipliers, out) }
+        unsafe { Avx2::activate(sums, shortcut, multipliers, out) }
     }
 }

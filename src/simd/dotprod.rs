@@ -8,6 +8,7 @@ use std::arch::asm;
 
 use super::job::Job;
 use super::neon::Neon;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
@@ -23,6 +24,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 pub(super) struct Dotprod;
 
 impl Isa for Dotprod {
+    type Numbers = Integers;
     type Sums = int32x4_t;
     type Levels = int8x16_t;
     type Weights = int8x16_t;
@@ -87,13 +89,13 @@ impl Isa for Dotprod {
 
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,
         out: *mut u8,
     ) {
         // SAFETY: the caller's promise is the same, and this level includes NEON.
-        unsafe { Neon::requantize(sums, shortcut, multipliers, out) }
+        unsafe { Neon::activate(sums, shortcut, multipliers, out) }
     }
 }

@@ -1,5 +1,6 @@
 //! One call of a kernel, checked: the facts that the unsafe loops cite are asserted here and nowhere else.
 
+use super::numbers::{Integers, Numbers};
 use super::position::{Position, Shortcut, Source};
 use super::weights::Weights;
 
@@ -11,20 +12,29 @@ use super::weights::Weights;
 /// - each run's groups are within the weights ([`Position::new`]);
 /// - `out[row * stride + p * channels + channel]` exists, and so does the shortcut's level there;
 /// - there are a multiplier and a step for each channel.
-pub(super) struct Job<'a> {
-    pub positions: &'a [Position],
-    pub rows: usize,
-    pub sources: [Source<'a>; 2],
-    pub output: Output<'a>,
+pub struct Job<'a, N: Numbers = Integers> {
+    pub(super) positions: &'a [Position<N>],
+    pub(super) rows: usize,
+    pub(super) sources: [Source<'a, N::Level>; 2],
+    pub(super) output: Output<'a, N>,
 }
 
 /// Where the sums go.
-pub(super) enum Output<'a> {
-    Levels { shortcut: Option<Shortcut<'a>>, multipliers: &'a [f32], out: &'a mut [u8], stride: usize },
-    Sums { channels: usize, out: &'a mut [i32], stride: usize },
+pub(super) enum Output<'a, N: Numbers = Integers> {
+    Levels {
+        shortcut: Option<Shortcut<'a, N>>,
+        multipliers: &'a [N::Multiplier],
+        out: &'a mut [N::Level],
+        stride: usize,
+    },
+    Sums {
+        channels: usize,
+        out: &'a mut [N::Sum],
+        stride: usize,
+    },
 }
 
-impl Output<'_> {
+impl<N: Numbers> Output<'_, N> {
     /// Channels of a row and place.
     pub fn channels(&self) -> usize {
         match self {
@@ -34,7 +44,7 @@ impl Output<'_> {
     }
 
     /// What one place's position writes, as if it were the only one.
-    pub fn of_place(&mut self, place: usize) -> Output<'_> {
+    pub fn of_place(&mut self, place: usize) -> Output<'_, N> {
         let at = place * self.channels();
         match *self {
             Output::Levels { shortcut, multipliers, ref mut out, stride } => {
@@ -47,18 +57,35 @@ impl Output<'_> {
             }
         }
     }
+
+    /// Writes what becomes of a row's sums from a channel on, of the first place, as the specification says.
+    pub fn write(&mut self, row: usize, channel: usize, sums: &[N::Sum]) {
+        match self {
+            Output::Levels { shortcut, multipliers, out, stride } => {
+                for (channel, &sum) in (channel..).zip(sums) {
+                    let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
+                        (levels[row * stride + channel], steps[channel])
+                    });
+                    out[row * *stride + channel] = N::activate(sum, shortcut, multipliers[channel]);
+                }
+            }
+            Output::Sums { out, stride, .. } => {
+                out[row * *stride + channel..][..sums.len()].copy_from_slice(sums);
+            }
+        }
+    }
 }
 
-impl<'a> Job<'a> {
-    pub fn new(
-        positions: &'a [Position],
+impl<'a, N: Numbers> Job<'a, N> {
+    pub(super) fn new(
+        positions: &'a [Position<N>],
         rows: usize,
-        sources: &[Source<'a>],
-        output: Output<'a>,
-    ) -> Job<'a> {
+        sources: &[Source<'a, N::Level>],
+        output: Output<'a, N>,
+    ) -> Job<'a, N> {
         let weights = positions.first().expect("there is a position").weights();
         let channels = weights.channels();
-        let mut both = [Source { levels: &[], stride: 0 }; 2];
+        let mut both = [Source { levels: &[][..], stride: 0 }; 2];
         assert!(sources.len() <= both.len(), "two sources at most");
         both[..sources.len()].copy_from_slice(sources);
         for position in positions {
@@ -85,7 +112,7 @@ impl<'a> Job<'a> {
     }
 
     /// The weights of all positions.
-    pub fn weights(&self) -> &'a Weights {
+    pub(super) fn weights(&self) -> &'a Weights<N> {
         self.positions[0].weights()
     }
 }

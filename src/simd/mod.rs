@@ -1,9 +1,10 @@
-//! The integer matrix products of the network, one instruction set a file: u8 levels times s8 weights, summed in i32,
-//! requantized to u8. What is multiplied with what, and with which scales, is left to `engine`.
+//! The matrix products of the network, one instruction set a file. In integers: u8 levels times s8 weights, summed in
+//! i32, requantized to u8. In floats: f32 throughout. What is multiplied with what, and with which scales, is left to
+//! `engine`.
 //!
-//! Every level gives the same bits: sums of integers are the same in any order, and the rounding behind them is made
-//! of single IEEE operations (`docs/quantization.md` (5)). `scalar.rs` is the specification; the tests hold
-//! every other level against it.
+//! Every level gives the same bits. Sums of integers are the same in any order, and the rounding behind them is made
+//! of single IEEE operations (`docs/quantization.md` (5)); a sum of floats has one order, and one fused multiply-add for
+//! each product. `scalar.rs` and `numbers.rs` are the specification; the tests hold every other level against it.
 //!
 //! ```
 //! use hemapatch::simd::{Kernels, Position, Run, Source, Weights};
@@ -34,11 +35,18 @@ mod avx_vnni;
 mod chunks;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+#[cfg(target_arch = "x86_64")]
+mod fma_avx2;
+#[cfg(target_arch = "x86_64")]
+mod fma_avx512;
+#[cfg(target_arch = "aarch64")]
+mod fma_neon;
 #[cfg(target_arch = "aarch64")]
 mod i8mm;
 mod job;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod numbers;
 mod peak;
 mod position;
 mod scalar;
@@ -51,15 +59,17 @@ mod weights;
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
 use std::fmt;
+use std::marker::PhantomData;
 
 use job::Job;
+pub use numbers::{Floats, Integers, Numbers, One};
 pub use position::{Position, Run, Shortcut, Source};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use tile::Isa;
 use weights::Layout;
 pub use weights::Weights;
 
-/// An instruction set that the kernels are written for. All names exist on every processor, so that a configuration
+/// An instruction set that the kernels are written for, named after what it multiplies integers with. All names exist on every processor, so that a configuration
 /// reads the same everywhere; [`Level::available`] says which ones run here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
@@ -159,27 +169,49 @@ impl fmt::Display for Level {
     }
 }
 
-/// The right to use a level's instructions: a value exists only where [`Level::available`] names its level.
+/// The right to use a level's instructions: a value exists only where [`Level::available`] names its level, and of
+/// [`Floats`] only where the level has a fused multiply-add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels {
+pub struct Kernels<N: Numbers = Integers> {
     level: Level,
+    numbers: PhantomData<N>,
+}
+
+impl<N: Numbers> Kernels<N> {
+    /// Which one.
+    pub fn level(self) -> Level {
+        self.level
+    }
 }
 
 impl Kernels {
     /// The fastest that this processor has.
     pub fn best() -> Kernels {
         let level = Level::available().pop().expect("the scalar level is always there");
-        Kernels { level }
+        Kernels { level, numbers: PhantomData }
     }
 
     /// A certain level; None where this processor lacks it.
     pub fn of(level: Level) -> Option<Kernels> {
-        level.is_here().then_some(Kernels { level })
+        level.is_here().then_some(Kernels { level, numbers: PhantomData })
     }
 
-    /// Which one.
-    pub fn level(self) -> Level {
-        self.level
+    /// The same level for floats; None where it has no fused multiply-add. Where a level differs from another in how it
+    /// multiplies integers alone, it may be the other one.
+    pub fn floats(self) -> Option<Kernels<Floats>> {
+        #[cfg(target_arch = "x86_64")]
+        let fma = is_x86_feature_detected!("fma");
+        #[cfg(not(target_arch = "x86_64"))]
+        let fma = false;
+        let level = if self.level == Level::AmxInt8 { Level::Avx512Vnni } else { self.level };
+        let is_here = match level {
+            Level::Sse2 => false,
+            Level::Avx2 | Level::AvxVnni => fma,
+            // Those of AVX-512 and NEON belong to what `Level::is_here` saw.
+            Level::Scalar | Level::Avx512Vnni | Level::AmxInt8 => true,
+            Level::Neon | Level::Dotprod | Level::I8mm => true,
+        };
+        is_here.then_some(Kernels { level, numbers: PhantomData })
     }
 
     /// Runs a job, which [`Position`] has checked, on the instructions that this token stands for.
@@ -239,6 +271,39 @@ impl Kernels {
         match self.level {
             Level::Neon | Level::Dotprod => 128,
             _ => 0,
+        }
+    }
+}
+
+impl Kernels<Floats> {
+    /// Runs a job, which [`Position`] has checked, on the instructions that this token stands for.
+    fn run(self, job: Job<'_, Floats>) {
+        let run: unsafe fn(Job<'_, Floats>) = match self.level {
+            Level::Scalar => scalar::run,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni => fma_avx2::run,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => fma_avx512::run,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon | Level::Dotprod | Level::I8mm => fma_neon::run,
+            #[allow(unreachable_patterns)]
+            level => unreachable!("no token of {level} for floats exists on this processor"),
+        };
+        // SAFETY: each `run` wants its level's instructions and a fused multiply-add of the same width. A token is made by
+        // `floats` alone: of a token for integers, which stands for the level, where the multiply-add was seen too.
+        unsafe { run(job) }
+    }
+
+    /// How the level wants its weights packed.
+    fn layout(self) -> Layout {
+        match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 | Level::AvxVnni => fma_avx2::FmaAvx2::LAYOUT,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => fma_avx512::FmaAvx512::LAYOUT,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon | Level::Dotprod | Level::I8mm => fma_neon::FmaNeon::LAYOUT,
+            _ => Layout { block: 1, bytes: 1, beyond: 0 },
         }
     }
 }

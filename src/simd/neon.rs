@@ -6,6 +6,7 @@
 use std::arch::aarch64::*;
 
 use super::job::Job;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::Layout;
 
@@ -21,6 +22,7 @@ pub(super) unsafe fn run(job: Job<'_>) {
 pub(super) struct Neon;
 
 impl Isa for Neon {
+    type Numbers = Integers;
     /// Two channels a vector, two parts a channel: what `sadalp` makes of four products.
     type Sums = [int32x4_t; 2];
     type Levels = int8x8_t;
@@ -80,7 +82,7 @@ impl Isa for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,

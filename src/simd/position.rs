@@ -9,9 +9,10 @@ use super::Level;
 #[cfg(target_arch = "x86_64")]
 use super::chunks::Chunks;
 use super::job::{Job, Output};
-use super::weights::{GROUP, Weights};
+use super::numbers::{Integers, Numbers};
+use super::weights::Weights;
 
-/// Consecutive groups of four levels that meet consecutive groups of weights: a live tap, or several side by side.
+/// Consecutive groups of levels that meet consecutive groups of weights: a live tap, or several side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Which of the sources, 0 or 1.
@@ -24,46 +25,46 @@ pub struct Run {
     pub groups: u32,
 }
 
-/// Levels in rows: a row is one patch of the batch, `stride` bytes after the one before.
+/// Levels in rows: a row is one patch of the batch, `stride` levels after the one before.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct Source<'a, L = u8> {
     /// Row r begins at `r * stride`.
-    pub levels: &'a [u8],
-    /// Bytes from row to row.
+    pub levels: &'a [L],
+    /// Levels from row to row.
     pub stride: usize,
 }
 
-/// An identity shortcut: channel c's accumulator gains `steps[c]` times the level at c.
+/// An identity shortcut: channel c's accumulator gains `steps[c]` times the level at c; with floats, the level itself.
 ///
 /// # Source
 /// `docs/quantization.md` (7): n\[c\] x_q.
 #[derive(Clone, Copy)]
-pub struct Shortcut<'a> {
+pub struct Shortcut<'a, N: Numbers = Integers> {
     /// The block's input: row r's channel c stands at `r * stride + c`.
-    pub levels: &'a [u8],
-    /// Bytes from row to row.
+    pub levels: &'a [N::Level],
+    /// Levels from row to row.
     pub stride: usize,
     /// n\[c\], one for each channel, none negative.
-    pub steps: &'a [i16],
+    pub steps: &'a [N::Step],
 }
 
 /// Everything that one output position of a layer needs besides its input.
 ///
 /// Which levels and weights its runs reach is known when it is built; so the kernels' loops test nothing.
 #[derive(Clone)]
-pub struct Position {
-    weights: Arc<Weights>,
+pub struct Position<N: Numbers = Integers> {
+    weights: Arc<Weights<N>>,
     /// Whole blocks of channels. What the level takes off the activations is put back here.
-    bias: Vec<i32>,
+    bias: Vec<N::Sum>,
     runs: Vec<Run>,
-    /// How many bytes of a row the runs read of each source.
+    /// How many levels of a row the runs read of each source.
     reach: [usize; 2],
     /// The same runs, as a tile multiplier reads them; empty where there is none.
     #[cfg(target_arch = "x86_64")]
     chunks: Chunks,
 }
 
-impl Position {
+impl<N: Numbers> Position<N> {
     /// A position that sums `bias` and the products of all `runs`.
     ///
     /// # Shape
@@ -71,7 +72,7 @@ impl Position {
     ///
     /// # Panics
     /// The bias has another length, or a run names a source above 1 or weights that are not there.
-    pub fn new(weights: &Arc<Weights>, bias: &[i32], runs: &[Run]) -> Position {
+    pub fn new(weights: &Arc<Weights<N>>, bias: &[N::Sum], runs: &[Run]) -> Position<N> {
         assert_eq!(bias.len(), weights.channels(), "one bias for each channel");
         // Of no groups, nothing is read: so not even the address of such a run may be asked for.
         let runs: Vec<Run> = runs.iter().copied().filter(|run| run.groups > 0).collect();
@@ -79,16 +80,14 @@ impl Position {
         for run in &runs {
             let last = run.weight as u64 + run.groups as u64;
             assert!(run.source < 2 && last <= weights.groups() as u64, "{run:?} reaches beyond the weights");
-            let end = run.offset as u64 + run.groups as u64 * GROUP as u64;
+            let end = run.offset as u64 + run.groups as u64 * N::LEVELS as u64;
             let end = usize::try_from(end).expect("a row is smaller than the address space");
             let reach = &mut reach[usize::from(run.source)];
             *reach = end.max(*reach);
         }
-        let offset = weights.kernels().offset();
         let bias = (0..weights.padded_channels()).map(|channel| match bias.get(channel) {
-            Some(&bias) if offset == 0 => bias,
-            Some(bias) => bias.wrapping_add(offset.wrapping_mul(sum_of_weights(weights, channel, &runs))),
-            None => 0,
+            Some(&bias) => N::start(weights, channel, bias, &runs),
+            None => N::Sum::default(),
         });
         Position {
             bias: bias.collect(),
@@ -104,11 +103,11 @@ impl Position {
         }
     }
 
-    /// Computes all channels of `rows` rows as u8 levels: sum, shortcut, requantization.
+    /// Computes all channels of `rows` rows as levels: sum, shortcut, ReLU or requantization.
     ///
     /// # Shape
     /// Row r reads `sources[s].levels[r * stride..]` and writes its channels from `out[r * out_stride]` on; the rest of
-    /// `out` stays. `multipliers` has one finite entry for each channel.
+    /// `out` stays. `multipliers` has one finite entry for each channel, even of floats.
     ///
     /// # Panics
     /// A source, the shortcut or `out` is too short for so many rows, rows of `out` overlap, or the multipliers or
@@ -119,10 +118,10 @@ impl Position {
     pub fn levels(
         &self,
         rows: usize,
-        sources: &[Source<'_>],
-        shortcut: Option<Shortcut<'_>>,
-        multipliers: &[f32],
-        out: &mut [u8],
+        sources: &[Source<'_, N::Level>],
+        shortcut: Option<Shortcut<'_, N>>,
+        multipliers: &[N::Multiplier],
+        out: &mut [N::Level],
         out_stride: usize,
     ) {
         Position::map_levels(slice::from_ref(self), rows, sources, shortcut, multipliers, out, out_stride);
@@ -138,17 +137,17 @@ impl Position {
     /// # Panics
     /// As [`levels`](Position::levels), or the positions are none or do not share their weights.
     pub fn map_levels(
-        positions: &[Position],
+        positions: &[Position<N>],
         rows: usize,
-        sources: &[Source<'_>],
-        shortcut: Option<Shortcut<'_>>,
-        multipliers: &[f32],
-        out: &mut [u8],
+        sources: &[Source<'_, N::Level>],
+        shortcut: Option<Shortcut<'_, N>>,
+        multipliers: &[N::Multiplier],
+        out: &mut [N::Level],
         out_stride: usize,
     ) {
         let output = Output::Levels { shortcut, multipliers, out, stride: out_stride };
         let job = Job::new(positions, rows, sources, output);
-        job.weights().kernels().run(job);
+        N::run(job.weights().kernels(), job);
     }
 
     /// Computes the accumulators themselves, for a head.
@@ -158,23 +157,23 @@ impl Position {
     ///
     /// # Source
     /// `docs/quantization.md` (9): A.
-    pub fn sums(&self, rows: usize, sources: &[Source<'_>], out: &mut [i32], out_stride: usize) {
+    pub fn sums(&self, rows: usize, sources: &[Source<'_, N::Level>], out: &mut [N::Sum], out_stride: usize) {
         let output = Output::Sums { channels: self.weights.channels(), out, stride: out_stride };
-        self.weights.kernels().run(Job::new(slice::from_ref(self), rows, sources, output));
+        N::run(self.weights.kernels(), Job::new(slice::from_ref(self), rows, sources, output));
     }
 
     /// The layer's weights.
-    pub fn weights(&self) -> &Weights {
+    pub fn weights(&self) -> &Weights<N> {
         &self.weights
     }
 
     /// Multiply-adds of one row.
     pub fn products(&self) -> usize {
         let groups: usize = self.runs.iter().map(|run| run.groups as usize).sum();
-        groups * GROUP * self.weights.channels()
+        groups * N::LEVELS * self.weights.channels()
     }
 
-    pub(super) fn bias(&self) -> &[i32] {
+    pub(super) fn bias(&self) -> &[N::Sum] {
         &self.bias
     }
 
@@ -192,13 +191,7 @@ impl Position {
     }
 }
 
-/// The sum of all weights that a channel's runs meet.
-fn sum_of_weights(weights: &Weights, channel: usize, runs: &[Run]) -> i32 {
-    let groups = runs.iter().flat_map(|run| run.weight as usize..(run.weight + run.groups) as usize);
-    groups.flat_map(|group| weights.at(channel, group)).map(i32::from).sum()
-}
-
-impl fmt::Debug for Position {
+impl<N: Numbers> fmt::Debug for Position<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Position({} runs of {:?})", self.runs.len(), self.weights)
     }

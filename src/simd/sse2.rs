@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::job::Job;
+use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::{GROUP, Layout};
 
@@ -25,6 +26,7 @@ pub(super) struct Halves {
 }
 
 impl Isa for Sse2 {
+    type Numbers = Integers;
     type Levels = Halves;
     type Weights = Halves;
     type Sums = __m128i;
@@ -85,7 +87,7 @@ impl Isa for Sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn requantize(
+    unsafe fn activate(
         sums: *const i32,
         shortcut: Option<(*const u8, *const i16)>,
         multipliers: *const f32,

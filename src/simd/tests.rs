@@ -1,4 +1,7 @@
 //! Every level against the scalar one.
+
+mod floats;
+
 use super::*;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};

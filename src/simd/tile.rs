@@ -14,8 +14,8 @@
 use std::marker::PhantomData;
 
 use super::job::{Job, Output};
+use super::numbers::Numbers;
 use super::position::{Position, Shortcut, Source};
-use super::scalar;
 use super::weights::{GROUP, LINE, Layout};
 
 /// What one level can do: the steps of a tile, on vectors of `LANES` output channels.
@@ -23,6 +23,8 @@ use super::weights::{GROUP, LINE, Layout};
 /// All its functions are unsafe for the same two reasons: the processor must have the level's instructions, and pointers
 /// must be good for what is said to be read and written. They need be aligned only where that is said.
 pub(super) trait Isa {
+    /// What is multiplied.
+    type Numbers: Numbers;
     /// Sums of `LANES` channels on their way, in whatever parts the level keeps them.
     type Sums: Copy;
     /// One group of levels of one row, ready to meet all channels.
@@ -44,10 +46,10 @@ pub(super) trait Isa {
     unsafe fn enter(work: impl Work);
 
     /// The bias alone. Reads `LANES` numbers.
-    unsafe fn start(bias: *const i32) -> Self::Sums;
+    unsafe fn start(bias: *const Sum<Self>) -> Self::Sums;
 
-    /// Reads `GROUP` bytes.
-    unsafe fn levels(at: *const u8) -> Self::Levels;
+    /// Reads a group, which is `GROUP` bytes.
+    unsafe fn levels(at: *const Level<Self>) -> Self::Levels;
 
     /// Reads `LANES * GROUP` bytes, aligned to as many; if a weight has two, as many again half a group's bytes further.
     unsafe fn weights(at: *const u8) -> Self::Weights;
@@ -60,17 +62,23 @@ pub(super) trait Isa {
     unsafe fn dot(sums: Self::Sums, levels: Self::Levels, weights: Self::Weights) -> Self::Sums;
 
     /// Writes what the sums are, `LANES` numbers.
-    unsafe fn finish(sums: Self::Sums, out: *mut i32);
+    unsafe fn finish(sums: Self::Sums, out: *mut Sum<Self>);
 
-    /// `docs/quantization.md` (7), then (5), on a whole block of channels: reads as many sums, multipliers and, if there
-    /// is a shortcut, levels and steps; writes as many levels.
-    unsafe fn requantize(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
+    /// [`Numbers::activate`] on a whole block of channels: reads as many sums, multipliers and, if there is a shortcut,
+    /// levels and steps; writes as many levels.
+    unsafe fn activate(
+        sums: *const Sum<Self>,
+        shortcut: Option<(*const Level<Self>, *const <Self::Numbers as Numbers>::Step)>,
+        multipliers: *const <Self::Numbers as Numbers>::Multiplier,
+        out: *mut Level<Self>,
     );
 }
+
+/// A level as an [`Isa`] reads it.
+type Level<I> = <<I as Isa>::Numbers as Numbers>::Level;
+
+/// A sum as an [`Isa`] writes it.
+type Sum<I> = <<I as Isa>::Numbers as Numbers>::Sum;
 
 /// One half of a tile, to be done where the compiler may use a level's instructions.
 pub(super) trait Work {
@@ -89,7 +97,7 @@ const MOST_CHANNELS: usize = 64;
 
 /// A tile's sums between its two halves: row by row, `width` channels each.
 #[repr(C, align(64))]
-struct TileSums([i32; MOST_ROWS * MOST_CHANNELS]);
+struct TileSums<S>([S; MOST_ROWS * MOST_CHANNELS]);
 
 /// Which part of the output a tile is.
 #[derive(Clone, Copy)]
@@ -107,8 +115,9 @@ struct Tile {
 ///
 /// # Safety
 /// The processor has the level's instructions.
-pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
-    assert_eq!(job.weights().kernels().layout(), I::LAYOUT, "the weights are packed for another level");
+pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_, I::Numbers>) {
+    let layout = I::Numbers::layout(job.weights().kernels());
+    assert_eq!(layout, I::LAYOUT, "the weights are packed for another level");
     let Job { positions, rows, sources, mut output } = job;
     for (place, position) in positions.iter().enumerate() {
         // SAFETY: the caller answers for the instructions, and the rest is the job's.
@@ -121,17 +130,17 @@ pub(super) unsafe fn run<I: Isa, const VECTORS: usize>(job: Job<'_>) {
 /// # Safety
 /// The processor has the level's instructions; position, rows, sources and output are a job's.
 unsafe fn run_position<I: Isa, const VECTORS: usize>(
-    position: &Position,
+    position: &Position<I::Numbers>,
     rows: usize,
-    sources: &[Source<'_>; 2],
-    mut output: Output<'_>,
+    sources: &[Source<'_, Level<I>>; 2],
+    mut output: Output<'_, I::Numbers>,
 ) {
     let weights = position.weights();
     const {
         assert!(I::LAYOUT.block == VECTORS * I::LANES, "a block is a whole number of vectors");
         assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "every tile fits in `TileSums`");
     };
-    let mut sums = TileSums([0; MOST_ROWS * MOST_CHANNELS]);
+    let mut sums = TileSums([Sum::<I>::default(); MOST_ROWS * MOST_CHANNELS]);
     let mut channel = 0;
     while channel < weights.channels() {
         // Of a block that is not full, such as a head's few classes, only the vectors that are needed.
@@ -165,11 +174,11 @@ unsafe fn run_position<I: Isa, const VECTORS: usize>(
 }
 
 /// The first half of a tile.
-struct Multiply<'a, I, const ROWS: usize, const VECTORS: usize> {
+struct Multiply<'a, I: Isa, const ROWS: usize, const VECTORS: usize> {
     tile: Tile,
-    position: &'a Position,
-    sources: &'a [Source<'a>; 2],
-    sums: &'a mut TileSums,
+    position: &'a Position<I::Numbers>,
+    sources: &'a [Source<'a, Level<I>>; 2],
+    sums: &'a mut TileSums<Sum<I>>,
     level: PhantomData<I>,
 }
 
@@ -182,10 +191,10 @@ impl<I: Isa, const ROWS: usize, const VECTORS: usize> Work for Multiply<'_, I, R
 }
 
 /// The second.
-struct Write<'a, 'out, I> {
+struct Write<'a, 'out, I: Isa> {
     tile: Tile,
-    sums: &'a TileSums,
-    output: &'a mut Output<'out>,
+    sums: &'a TileSums<Sum<I>>,
+    output: &'a mut Output<'out, I::Numbers>,
     level: PhantomData<I>,
 }
 
@@ -203,9 +212,9 @@ impl<I: Isa> Work for Write<'_, '_, I> {
 /// As [`multiply`], for `tile.rows` rows.
 unsafe fn multiply_rows<I: Isa, const VECTORS: usize>(
     tile: Tile,
-    position: &Position,
-    sources: &[Source<'_>; 2],
-    sums: &mut TileSums,
+    position: &Position<I::Numbers>,
+    sources: &[Source<'_, Level<I>>; 2],
+    sums: &mut TileSums<Sum<I>>,
 ) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
@@ -239,9 +248,9 @@ unsafe fn multiply_rows<I: Isa, const VECTORS: usize>(
 #[inline(always)]
 unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     tile: Tile,
-    position: &Position,
-    sources: &[Source<'_>; 2],
-    out: &mut TileSums,
+    position: &Position<I::Numbers>,
+    sources: &[Source<'_, Level<I>>; 2],
+    out: &mut TileSums<Sum<I>>,
 ) {
     let weights = position.weights();
     let group_bytes = I::LAYOUT.group_bytes();
@@ -260,7 +269,7 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     for run in position.runs() {
         let Source { levels, stride } = sources[usize::from(run.source)];
         // SAFETY: `Job::new` saw that each row's runs lie within the source, and `Position::new` that their groups are
-        // groups of the weights. So the four bytes of each row and group are there, and the vectors of its weights;
+        // groups of the weights. So the levels of each row and group are there, and the vectors of its weights;
         // those are aligned, since the first line is and lanes are powers of two.
         unsafe {
             let mut levels = levels.as_ptr().add(tile.row * stride + run.offset as usize);
@@ -270,18 +279,18 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
                     I::prefetch(block.wrapping_add(tile.prefetched + group * group_bytes));
                     add_group::<I, ROWS, VECTORS>(
                         &mut sums,
-                        levels.add(group * GROUP),
+                        levels.add(group * I::Numbers::LEVELS),
                         stride,
                         block.add(group * group_bytes),
                     );
                 }
                 // Behind the last group nothing may be there: `wrapping_add` claims nothing.
-                levels = levels.wrapping_add(I::UNROLLED * GROUP);
+                levels = levels.wrapping_add(I::UNROLLED * I::Numbers::LEVELS);
                 block = block.wrapping_add(I::UNROLLED * group_bytes);
             }
             for _ in 0..run.groups as usize % I::UNROLLED {
                 add_group::<I, ROWS, VECTORS>(&mut sums, levels, stride, block);
-                levels = levels.wrapping_add(GROUP);
+                levels = levels.wrapping_add(I::Numbers::LEVELS);
                 block = block.wrapping_add(group_bytes);
             }
         }
@@ -302,7 +311,7 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 unsafe fn add_group<I: Isa, const ROWS: usize, const VECTORS: usize>(
     sums: &mut [[I::Sums; VECTORS]; ROWS],
-    levels: *const u8,
+    levels: *const Level<I>,
     stride: usize,
     block: *const u8,
 ) {
@@ -321,13 +330,13 @@ unsafe fn add_group<I: Isa, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// The second half of a tile: shortcut and requantization, or nothing.
+/// The second half of a tile: shortcut and activation, or nothing.
 ///
 /// # Safety
 /// The processor has the level's instructions; the tile lies within the job that `output` comes from; and if it is as
 /// wide as the level's block, it is full of channels.
 #[inline(always)]
-unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums, output: &mut Output<'_>) {
+unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums<Sum<I>>, output: &mut Output<'_, I::Numbers>) {
     let width = tile.width.min(output.channels() - tile.channel);
     for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact(tile.width)) {
         match output {
@@ -341,21 +350,11 @@ unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums, output: &mut Output<'_>) {
                 // SAFETY: `Job::new` saw the same of the output and the multipliers.
                 unsafe {
                     let out = out.as_mut_ptr().add(row * *stride + tile.channel);
-                    I::requantize(sums.as_ptr(), shortcut, multipliers.as_ptr().add(tile.channel), out);
+                    I::activate(sums.as_ptr(), shortcut, multipliers.as_ptr().add(tile.channel), out);
                 }
             }
             // What does not fill a block is left to the specification.
-            Output::Levels { shortcut, multipliers, out, stride } => {
-                for (channel, &sum) in (tile.channel..tile.channel + width).zip(sums) {
-                    let steps =
-                        shortcut.map_or(0, |shortcut| scalar::shortcut_steps(&shortcut, row, channel));
-                    out[row * *stride + channel] =
-                        scalar::requantize(sum.wrapping_add(steps), multipliers[channel]);
-                }
-            }
-            Output::Sums { out, stride, .. } => {
-                out[row * *stride + tile.channel..][..width].copy_from_slice(&sums[..width]);
-            }
+            _ => output.write(row, tile.channel, &sums[..width]),
         }
     }
 }

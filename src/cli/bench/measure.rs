@@ -252,8 +252,7 @@ fn turns(
     threads: NonZeroUsize,
     seconds: Duration,
 ) -> Result<Turns, Error> {
-    let kernels = engine.level().and_then(Kernels::of);
-    let steps = kernels.and_then(steps_of_the_yardstick);
+    let yardstick = Yardstick::of(engine);
     let mut turns = Turns::default();
     let mut logits = Array2::zeros((0, 0));
     // One that does not count: buffers and caches are as they will be.
@@ -263,39 +262,58 @@ fn turns(
         let since = Instant::now();
         engine.run(patches, &mut logits)?;
         turns.run.push(since.elapsed().as_secs_f64());
-        if let (Some(kernels), Some(steps)) = (kernels, steps) {
-            turns.peak.push(spin(kernels, steps, threads));
-            turns.peak_of_one.push(spin(kernels, steps, NonZeroUsize::MIN));
+        if let Some(yardstick) = &yardstick {
+            turns.peak.push(yardstick.spin(threads));
+            turns.peak_of_one.push(yardstick.spin(NonZeroUsize::MIN));
         }
         turns.layers.extend(engine.profile(patches));
     }
     Ok(turns)
 }
 
-/// Steps of [`Kernels::spin`] for [`SPIN`]; None where the level has no yardstick.
-fn steps_of_the_yardstick(kernels: Kernels) -> Option<u64> {
-    let mut steps = 1000;
-    loop {
-        let since = Instant::now();
-        kernels.spin(steps)?;
-        if since.elapsed() >= SPIN {
-            return Some(steps);
-        }
-        steps *= 2;
-    }
+/// What the processor does on registers alone, in an engine's numbers and at its level.
+struct Yardstick {
+    /// [`Kernels::spin`].
+    spin: Box<dyn Fn(u64) -> Option<u64> + Sync>,
+    /// For [`SPIN`].
+    steps: u64,
 }
 
-/// GMAC/s of the yardstick on so many threads.
-fn spin(kernels: Kernels, steps: u64, threads: NonZeroUsize) -> f64 {
-    let since = Instant::now();
-    let products: u64 = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(|| kernels.spin(steps))).collect();
-        let own = kernels.spin(steps);
-        let others =
-            others.into_iter().map(|other| other.join().expect("a loop on registers does not panic"));
-        std::iter::once(own).chain(others).flatten().sum()
-    });
-    products as f64 / since.elapsed().as_secs_f64() / 1e9
+impl Yardstick {
+    /// None where the level has none.
+    fn of(engine: &dyn Engine) -> Option<Yardstick> {
+        let kernels = engine.level().and_then(Kernels::of)?;
+        let spin: Box<dyn Fn(u64) -> Option<u64> + Sync> = match engine.precision() {
+            Precision::Int8 => Box::new(move |steps| kernels.spin(steps)),
+            Precision::F32 => {
+                let floats = kernels.floats()?;
+                Box::new(move |steps| floats.spin(steps))
+            }
+        };
+        let mut steps = 1000;
+        loop {
+            let since = Instant::now();
+            spin(steps)?;
+            if since.elapsed() >= SPIN {
+                return Some(Yardstick { spin, steps });
+            }
+            steps *= 2;
+        }
+    }
+
+    /// GMAC/s on so many threads.
+    fn spin(&self, threads: NonZeroUsize) -> f64 {
+        let turn = || (self.spin)(self.steps);
+        let since = Instant::now();
+        let products: u64 = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(turn)).collect();
+            let own = turn();
+            let others =
+                others.into_iter().map(|other| other.join().expect("a loop on registers does not panic"));
+            std::iter::once(own).chain(others).flatten().sum()
+        });
+        products as f64 / since.elapsed().as_secs_f64() / 1e9
+    }
 }
 
 impl Turns {

@@ -1,7 +1,9 @@
-//! The numbers that follow from those in the file, and what a file must keep so that they do:
+//! The numbers that follow from those in a file, and what the file must keep so that they do:
 //! `docs/quantization.md` (2) to (4) and (7) to (10).
 
 use super::description::{Block, Convolution, Description, Head, Shortcut};
+use crate::engine::fused::plan::{self, Plan};
+use crate::simd::Integers;
 
 /// How far apart two numbers may be that are the same by the document, each rounded to f32 on its own way.
 const ROUNDING: f64 = 1e-6;
@@ -15,6 +17,50 @@ pub(super) struct Inconsistent {
     layer: String,
     problem: String,
     equation: &'static str,
+}
+
+/// What the kernels multiply and add.
+///
+/// # Errors
+/// Those of [`check`].
+pub(super) fn plan(network: &Description) -> Result<Plan<Integers>, Inconsistent> {
+    check(network)?;
+    let block = |Block { first, second, shortcut, output_scale }: &Block| {
+        Ok(plan::Block {
+            first: plan_of(first, second.input_scale),
+            second: plan_of(second, *output_scale),
+            shortcut: match shortcut {
+                Shortcut::Identity => plan::Shortcut::Identity(identity_factors(second, first.input_scale)?),
+                Shortcut::Convolution(conv) => {
+                    plan::Shortcut::Convolution(Box::new(plan_of(conv, *output_scale)))
+                }
+            },
+        })
+    };
+    let Head { weights, bias, channels, places, .. } = &network.head;
+    Ok(Plan {
+        input: network.input,
+        stem: plan_of(&network.stem, network.stem_scale),
+        pool: network.pool,
+        blocks: network.blocks.iter().map(block).collect::<Result<_, _>>()?,
+        head: plan::Head {
+            weights: weights.clone(),
+            bias: bias.clone(),
+            multipliers: head_multipliers(&network.head),
+            channels: *channels,
+            places: *places,
+        },
+    })
+}
+
+fn plan_of(conv: &Convolution, output_scale: f32) -> plan::Convolution<Integers> {
+    plan::Convolution {
+        weights: conv.weights.clone(),
+        bias: conv.bias.clone(),
+        multipliers: multipliers(conv.input_scale, &conv.scales, output_scale),
+        inputs: conv.inputs,
+        window: conv.window,
+    }
 }
 
 /// Checks all that a [`Description`] says.
@@ -41,12 +87,12 @@ pub(super) fn check(network: &Description) -> Result<(), Inconsistent> {
 }
 
 /// (4): what each channel's accumulator is multiplied by to become levels of scale `output`.
-pub(super) fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
+fn multipliers(input: f32, weights: &[f32], output: f32) -> Vec<f32> {
     weights.iter().map(|weight| input * weight / output).collect()
 }
 
 /// (9): what the head's accumulators are multiplied by to become logits.
-pub(super) fn head_multipliers(head: &Head) -> Vec<f32> {
+fn head_multipliers(head: &Head) -> Vec<f32> {
     multipliers(head.input_scale, &head.scales, head.places as f32)
 }
 
@@ -54,7 +100,7 @@ pub(super) fn head_multipliers(head: &Head) -> Vec<f32> {
 ///
 /// # Errors
 /// It is no whole number from 1 to 32,767, to a millionth.
-pub(super) fn identity_factors(second: &Convolution, block_input: f32) -> Result<Vec<i16>, Inconsistent> {
+fn identity_factors(second: &Convolution, block_input: f32) -> Result<Vec<i16>, Inconsistent> {
     let factor = |(channel, step): (usize, f64)| {
         let exact = f64::from(block_input) / step;
         let whole = exact.round_ties_even();

@@ -1,45 +1,14 @@
 //! Networks drawn at random that keep the document's equations.
 
-use crate::engine::integer::description::{Block, Convolution, Description, Head, Shortcut, Window};
-
-/// The same numbers on every machine: a linear congruential generator.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-
-    fn between(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.below(1 << 20) as f32 / (1 << 20) as f32
-    }
-
-    /// -127 to 127, both now and then.
-    fn weights(&mut self, count: usize) -> Vec<i8> {
-        (0..count).map(|_| (self.below(255) as i16 - 127) as i8).collect()
-    }
-}
-
-/// What is drawn.
-#[derive(Clone, Copy, Debug)]
-pub struct Drawn {
-    pub size: usize,
-    pub views: usize,
-    /// One block each; where the width changes, maps are halved and the shortcut is a convolution.
-    pub widths: &'static [usize],
-    pub outputs: usize,
-}
+use crate::engine::drawn::{Drawn, Random, window, without_dead_taps};
+use crate::engine::fused::Window;
+use crate::engine::integer::description::{Block, Convolution, Description, Head, Shortcut};
 
 /// Scale of a weight, give or take half of it.
 const WEIGHT: f32 = 1e-3;
 
 impl Drawn {
-    pub fn draw(&self, seed: u64) -> Description {
+    pub(in crate::engine::integer) fn draw(&self, seed: u64) -> Description {
         let mut random = Random::new(seed);
         let width = self.widths[0];
         let way = window(7, 2, 3, [self.size; 2]);
@@ -81,7 +50,7 @@ impl Drawn {
         let scales: Vec<f32> = (0..self.outputs).map(|_| random.between(0.5, 1.5) * WEIGHT).collect();
         let places = maps[0] * maps[1];
         let head = Head {
-            weights: random.weights(self.outputs * channels),
+            weights: weights(&mut random, self.outputs * channels),
             bias: (0..self.outputs).map(|_| random.below(20_000) as i32 - 10_000).collect(),
             bias_steps: scales.iter().map(|weight| scale * weight / places as f32).collect(),
             scales,
@@ -103,7 +72,7 @@ fn alone(
 ) -> Convolution {
     let mut conv = Convolution {
         name: name.into(),
-        weights: random.weights(outputs * inputs * window.kernel[0] * window.kernel[1]),
+        weights: weights(random, outputs * inputs * window.kernel[0] * window.kernel[1]),
         scales: Vec::new(),
         bias: (0..outputs).map(|_| random.below(100_000) as i32 - 30_000).collect(),
         bias_steps: Vec::new(),
@@ -113,6 +82,11 @@ fn alone(
     };
     in_scales(&mut conv, (0..outputs).map(|_| random.between(0.5, 1.5) * WEIGHT).collect());
     conv
+}
+
+/// -127 to 127, both now and then.
+fn weights(random: &mut Random, count: usize) -> Vec<i8> {
+    (0..count).map(|_| (random.below(255) as i16 - 127) as i8).collect()
 }
 
 fn in_scales(conv: &mut Convolution, scales: Vec<f32>) {
@@ -127,21 +101,7 @@ fn steps(input: f32, weights: &[f32]) -> Vec<f64> {
 /// A scale for the levels behind a convolution that neither cuts off most of them nor leaves a few: 255 of it are
 /// some four times the spread of sums of so many random products.
 fn after(conv: &Convolution) -> f32 {
-    let products = conv.weights.len() as f32 / conv.outputs() as f32;
-    let step = conv.bias_steps.iter().sum::<f32>() / conv.outputs() as f32;
+    let products = conv.weights.len() as f32 / conv.scales.len() as f32;
+    let step = conv.bias_steps.iter().sum::<f32>() / conv.scales.len() as f32;
     4.0 / 255.0 * step * products.sqrt() * 73.0 * 147.0
-}
-
-fn window(kernel: usize, stride: usize, padding: usize, input: [usize; 2]) -> Window {
-    let output = input.map(|extent| (extent + 2 * padding - kernel) / stride + 1);
-    Window { kernel: [kernel; 2], stride: [stride; 2], before: [padding; 2], input, output }
-}
-
-/// A kernel of three with padding 1, without the rows and columns that are dead everywhere, as the trainer writes them.
-fn without_dead_taps(stride: usize, input: [usize; 2]) -> Window {
-    match (input, stride) {
-        ([1, 1], _) => window(1, stride, 0, input),
-        ([2, 2], 2) => window(2, 2, 0, input),
-        _ => window(3, stride, 1, input),
-    }
 }

@@ -1,29 +1,17 @@
 //! Writes a description as the QDQ form of ONNX that `hemapatch-train quantize` writes.
 
-use crate::engine::integer::description::{Convolution, Description, Shortcut, Window};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
-    TypeProto, ValueInfoProto,
-    attribute_proto::AttributeType,
-    tensor_proto::DataType,
-    tensor_shape_proto::{Dimension, dimension},
-    type_proto,
-};
+use crate::engine::drawn::{Graph, attributes, integer};
+use crate::engine::integer::description::{Convolution, Description, Shortcut};
+use tract_onnx::pb::{ModelProto, tensor_proto::DataType};
 
 pub fn encode(network: &Description) -> ModelProto {
     Graph::of(network).finish()
 }
 
-/// A file in the making, which a test may still alter.
-pub struct Graph(GraphProto);
-
 impl Graph {
-    pub fn of(network: &Description) -> Graph {
-        let mut graph = Graph(GraphProto::default());
-        let [views, rows, columns] = network.input.map(|extent| extent as i64);
-        graph.0.input = vec![value("x", DataType::Uint8, &[None, Some(views), Some(rows), Some(columns)])];
-        let outputs = network.head.scales.len() as i64;
-        graph.0.output = vec![value("logits", DataType::Float, &[None, Some(outputs)])];
+    pub(in crate::engine::integer) fn of(network: &Description) -> Graph {
+        let outputs = network.head.scales.len();
+        let mut graph = Graph::new(DataType::Uint8, network.input, outputs);
         graph.tensor("zero", &[], DataType::Uint8, vec![0]);
         graph.tensor("x_scale", &[], DataType::Float, 1f32.to_le_bytes().to_vec());
         let gray = graph.node("DequantizeLinear", "x_real", &["x", "x_scale", "zero"], vec![]);
@@ -46,52 +34,12 @@ impl Graph {
             maps = graph.node("GlobalAveragePool", "average", &[&maps], vec![]);
         }
         let features = graph.node("Flatten", "features", &[&maps], vec![integer("axis", 1)]);
-        let shape = [outputs, head.channels as i64];
+        let shape = [outputs, head.channels].map(|extent| extent as i64);
         graph.reals("head_weight", &shape, DataType::Int8, bytes(&head.weights), &head.scales);
         graph.reals("head_bias", &shape[..1], DataType::Int32, words(&head.bias), &head.bias_steps);
         let inputs = [features.as_str(), "head_weight_real", "head_bias_real"];
         graph.node("Gemm", "logits", &inputs, vec![integer("transB", 1)]);
         graph
-    }
-
-    pub fn finish(self) -> ModelProto {
-        ModelProto {
-            ir_version: 8,
-            opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
-            graph: Some(self.0),
-            ..Default::default()
-        }
-    }
-
-    pub fn node_mut(&mut self, name: &str) -> &mut NodeProto {
-        self.0.node.iter_mut().find(|node| node.name == name).expect("the network has such a node")
-    }
-
-    pub fn set_byte(&mut self, tensor: &str, byte: u8) {
-        let tensor = self.0.initializer.iter_mut().find(|found| found.name == tensor);
-        tensor.expect("the network has such a constant").raw_data = vec![byte];
-    }
-
-    fn node(&mut self, kind: &str, name: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
-        self.0.node.push(NodeProto {
-            op_type: kind.into(),
-            name: name.into(),
-            input: inputs.iter().map(|&input| input.into()).collect(),
-            output: vec![name.into()],
-            attribute,
-            ..Default::default()
-        });
-        name.into()
-    }
-
-    fn tensor(&mut self, name: &str, shape: &[i64], kind: DataType, raw_data: Vec<u8>) {
-        self.0.initializer.push(TensorProto {
-            name: name.into(),
-            dims: shape.to_vec(),
-            data_type: kind as i32,
-            raw_data,
-            ..Default::default()
-        });
     }
 
     /// A constant's levels and scales, as `NAME_real`.
@@ -108,7 +56,7 @@ impl Graph {
 
     fn convolution(&mut self, conv: &Convolution, maps: &str) -> String {
         let (name, [rows, columns]) = (&conv.name, conv.window.kernel.map(|extent| extent as i64));
-        let shape = [conv.outputs() as i64, conv.inputs as i64, rows, columns];
+        let shape = [conv.scales.len() as i64, conv.inputs as i64, rows, columns];
         let (weight, bias) = (format!("{name}_weight"), format!("{name}_bias"));
         self.reals(&weight, &shape, DataType::Int8, bytes(&conv.weights), &conv.scales);
         self.reals(&bias, &shape[..1], DataType::Int32, words(&conv.bias), &conv.bias_steps);
@@ -137,36 +85,4 @@ fn bytes(levels: &[i8]) -> Vec<u8> {
 
 fn words(levels: &[i32]) -> Vec<u8> {
     levels.iter().flat_map(|level| level.to_le_bytes()).collect()
-}
-
-fn attributes(window: Window) -> Vec<AttributeProto> {
-    let [kernel, strides, before] =
-        [window.kernel, window.stride, window.before].map(|pair| pair.map(|extent| extent as i64));
-    let pads = [before, before].concat();
-    let integers = |name: &str, values: &[i64]| AttributeProto {
-        name: name.into(),
-        r#type: AttributeType::Ints as i32,
-        ints: values.to_vec(),
-        ..Default::default()
-    };
-    vec![integers("kernel_shape", &kernel), integers("strides", &strides), integers("pads", &pads)]
-}
-
-fn integer(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: value, ..Default::default() }
-}
-
-fn value(name: &str, kind: DataType, shape: &[Option<i64>]) -> ValueInfoProto {
-    let dimension = |extent: &Option<i64>| Dimension {
-        value: Some(
-            extent.map_or_else(|| dimension::Value::DimParam("N".into()), dimension::Value::DimValue),
-        ),
-        ..Default::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: kind as i32,
-        shape: Some(TensorShapeProto { dim: shape.iter().map(dimension).collect() }),
-    };
-    let r#type = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: name.into(), r#type: Some(r#type), ..Default::default() }
 }

@@ -8,36 +8,16 @@ mod reference;
 
 use super::description::{Description, Shortcut};
 use super::equations;
-use super::network::{BATCH, Network};
-use super::operator::IntegerNetwork;
 use super::{recognise, understand};
-use crate::simd::{Kernels, Level};
-use drawn::{Drawn, Random};
+use crate::engine::drawn::{Graph, SHAPES, bits, patches, run};
+use crate::engine::fused::FusedNetwork;
+use crate::engine::fused::network::{BATCH, Network};
+use crate::simd::{Integers, Kernels, Level};
 use reference::reference_logits;
 use tract_core::prelude::*;
 
-/// Sizes, views, widths of the stages and outputs; a stage of another width than the one before halves its maps.
-const SHAPES: [Drawn; 5] = [
-    Drawn { size: 8, views: 1, widths: &[4, 4], outputs: 1 },
-    Drawn { size: 16, views: 5, widths: &[8, 12, 16, 20], outputs: 4 },
-    Drawn { size: 16, views: 2, widths: &[64, 68], outputs: 6 },
-    Drawn { size: 32, views: 3, widths: &[12, 12, 24], outputs: 3 },
-    Drawn { size: 32, views: 4, widths: &[4, 8, 16, 32, 36], outputs: 2 },
-];
-
-fn patches(shape: &Drawn, count: usize) -> Vec<u8> {
-    let mut random = Random::new(7);
-    (0..count * shape.views * shape.size * shape.size).map(|_| random.below(256) as u8).collect()
-}
-
-fn run(network: &Network, patches: &[u8], count: usize) -> Vec<f32> {
-    let mut logits = vec![0.0; count * network.outputs()];
-    network.run(patches, &mut logits, &mut network.buffers());
-    logits
-}
-
-fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|logit| logit.to_bits()).collect()
+fn packed(description: &Description, kernels: Kernels) -> Network<Integers> {
+    Network::new(&equations::plan(description).unwrap(), kernels)
 }
 
 #[test]
@@ -49,7 +29,7 @@ fn every_shape_gives_the_documents_logits_at_every_level() {
         let same = expected.iter().filter(|logit| **logit == expected[0]).count();
         assert!(same < expected.len() / 2, "{shape:?}: logits say something: {expected:?}");
         for level in Level::available() {
-            let network = Network::new(&description, Kernels::of(level).unwrap()).unwrap();
+            let network = packed(&description, Kernels::of(level).unwrap());
             assert_eq!(bits(&run(&network, &patches, 7)), bits(&expected), "{shape:?} at {level}");
         }
     }
@@ -58,7 +38,7 @@ fn every_shape_gives_the_documents_logits_at_every_level() {
 #[test]
 fn a_batch_of_any_size_gives_each_patch_its_own_logits() {
     let shape = &SHAPES[0];
-    let network = Network::new(&shape.draw(3), Kernels::best()).unwrap();
+    let network = packed(&shape.draw(3), Kernels::best());
     let (most, length) = (3 * BATCH - 5, shape.views * shape.size * shape.size);
     let patches = patches(shape, most);
     let each: Vec<f32> = patches.chunks(length).flat_map(|patch| run(&network, patch, 1)).collect();
@@ -83,10 +63,10 @@ fn what_is_written_is_recognised() {
 fn the_operator_takes_the_place_of_the_whole_model() {
     let shape = &SHAPES[1];
     let (model, description) = understand(&file::encode(&shape.draw(4)), [5, 16, 16]).unwrap();
-    let network = Network::new(&description, Kernels::best()).unwrap();
+    let network = packed(&description, Kernels::best());
     let patches = patches(shape, 3);
     let expected = run(&network, &patches, 3);
-    let model = IntegerNetwork::replace(model, network).unwrap();
+    let model = FusedNetwork::replace(model, network).unwrap();
     assert_eq!(model.nodes.len(), 2, "the input and the operator");
     let mut state = model.into_runnable().unwrap().spawn().unwrap();
     for _ in 0..2 {
@@ -98,8 +78,8 @@ fn the_operator_takes_the_place_of_the_whole_model() {
 
 #[test]
 fn another_network_is_not_recognised_and_the_node_is_named() {
-    let departure = |change: &dyn Fn(&mut file::Graph)| {
-        let mut graph = file::Graph::of(&SHAPES[3].draw(5));
+    let departure = |change: &dyn Fn(&mut Graph)| {
+        let mut graph = Graph::of(&SHAPES[3].draw(5));
         change(&mut graph);
         let found = understand(&graph.finish(), [3, 32, 32]).map(|_| ());
         format!("{:#}", found.expect_err("another network"))

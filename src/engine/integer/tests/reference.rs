@@ -1,6 +1,7 @@
 //! `docs/quantization.md` (4), (5) and (7) to (9) as they stand there: loops over all taps, padding and all.
 
-use crate::engine::integer::description::{Convolution, Description, Shortcut, Window};
+use crate::engine::fused::Window;
+use crate::engine::integer::description::{Convolution, Description, Shortcut};
 
 /// Levels of one patch, `[channels][rows][columns]`.
 struct Maps {
@@ -37,7 +38,7 @@ pub fn reference_logits(network: &Description, patches: &[u8]) -> Vec<f32> {
                     accumulators.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
                 }
                 Shortcut::Identity => {
-                    let places = accumulators.len() / block.second.outputs();
+                    let places = accumulators.len() / block.second.scales.len();
                     for (at, (sum, &level)) in accumulators.iter_mut().zip(&maps.levels).enumerate() {
                         let step = f64::from(hidden.scale) * f64::from(block.second.scales[at / places]);
                         *sum += (f64::from(maps.scale) / step).round_ties_even() as i32 * i32::from(level);
@@ -55,7 +56,7 @@ pub fn reference_logits(network: &Description, patches: &[u8]) -> Vec<f32> {
 fn sums(conv: &Convolution, maps: &Maps) -> Vec<i32> {
     let Window { kernel, stride, before, .. } = conv.window;
     let mut sums = Vec::new();
-    for output in 0..conv.outputs() {
+    for output in 0..conv.scales.len() {
         for [row, column] in conv.window.places() {
             let mut sum = conv.bias[output];
             for input in 0..conv.inputs {
@@ -63,7 +64,9 @@ fn sums(conv: &Convolution, maps: &Maps) -> Vec<i32> {
                     for tap_column in 0..kernel[1] {
                         let y = (row * stride[0] + tap_row) as isize - before[0] as isize;
                         let x = (column * stride[1] + tap_column) as isize - before[1] as isize;
-                        let weight = i32::from(conv.weight(output, input, [tap_row, tap_column]));
+                        let tap = tap_row * kernel[1] + tap_column;
+                        let weight = (output * conv.inputs + input) * kernel[0] * kernel[1] + tap;
+                        let weight = i32::from(conv.weights[weight]);
                         sum += weight * maps.at(input, y, x);
                     }
                 }
@@ -76,7 +79,7 @@ fn sums(conv: &Convolution, maps: &Maps) -> Vec<i32> {
 
 /// (4) and (5).
 fn requantized(sums: &[i32], conv: &Convolution, scale: f32) -> Maps {
-    let places = sums.len() / conv.outputs();
+    let places = sums.len() / conv.scales.len();
     let level = |(at, &sum): (usize, &i32)| {
         let multiplier = conv.input_scale * conv.scales[at / places] / scale;
         (sum as f32 * multiplier).round_ties_even().clamp(0.0, 255.0) as u8

@@ -1,85 +1,79 @@
 //! The whole network on a batch of patches: layer after layer while the batch is in the cache.
 
-use super::description::{Description, Shortcut, Window};
-use super::equations::{self, Inconsistent};
-use super::layer::{GrayRows, HeadLayer, Layer, Maps};
+use super::gray::GrayRows;
+use super::layer::{HeadLayer, Layer, Maps};
+use super::plan::{self, Plan, Shortcut};
+use super::window::Window;
 use crate::engine::LayerTime;
-use crate::simd::Kernels;
+use crate::simd::{self, Kernels, Numbers};
 use std::fmt;
 use std::time::Instant;
 
 /// Patches that go through all layers together. More use packed weights more often while these are in the cache;
 /// their maps must stay in it too.
-pub(super) const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 /// A network whose weights are packed for one processor.
 #[derive(Debug)]
-pub(super) struct Network {
+pub struct Network<N: Numbers> {
     gray: GrayRows,
-    stem: Layer,
+    stem: Layer<N>,
     pool: Pool,
-    blocks: Vec<Block>,
-    head: HeadLayer,
+    blocks: Vec<Block<N>>,
+    head: HeadLayer<N>,
     patch: usize,
 }
 
 #[derive(Debug)]
-struct Block {
-    first: Layer,
-    second: Layer,
-    /// n\[c\] of (7), where the shortcut is the identity.
-    identity: Option<Vec<i16>>,
+struct Block<N: Numbers> {
+    first: Layer<N>,
+    second: Layer<N>,
+    /// Where the shortcut is the identity.
+    identity: Option<Vec<N::Step>>,
 }
 
 /// What a batch needs besides the weights, kept between batches.
 #[derive(Clone)]
-pub(super) struct Buffers {
-    gray: Vec<u8>,
+pub struct Buffers<N: Numbers> {
+    gray: Vec<N::Level>,
     /// A block's hidden maps, and before any block the stem's.
-    hidden: Vec<u8>,
+    hidden: Vec<N::Level>,
     /// A block's input and output.
-    maps: [Vec<u8>; 2],
-    sums: Vec<i32>,
+    maps: [Vec<N::Level>; 2],
+    sums: Vec<N::Sum>,
 }
 
 /// Says nothing: a patient's pixels are in it.
-impl fmt::Debug for Buffers {
+impl<N: Numbers> fmt::Debug for Buffers<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Buffers").finish_non_exhaustive()
     }
 }
 
-impl Network {
-    /// Packs what a file says.
-    ///
-    /// # Errors
-    /// [`Inconsistent`], where its numbers are not those of the document.
-    pub fn new(description: &Description, kernels: Kernels) -> Result<Network, Inconsistent> {
-        equations::check(description)?;
-        let stem = &description.stem;
+impl<N: Numbers> Network<N> {
+    /// Packs a plan's weights.
+    pub fn new(plan: &Plan<N>, kernels: Kernels<N>) -> Network<N> {
+        let stem = &plan.stem;
         let gray = GrayRows::new(stem.window, stem.inputs);
-        let block = |block: &super::description::Block| {
-            let hidden_scale = block.second.input_scale;
+        let block = |block: &plan::Block<N>| {
             let (convolution, identity) = match &block.shortcut {
                 Shortcut::Convolution(convolution) => (Some(&**convolution), None),
-                Shortcut::Identity => {
-                    (None, Some(equations::identity_factors(&block.second, block.first.input_scale)?))
-                }
+                Shortcut::Identity(steps) => (None, Some(steps.clone())),
             };
-            Ok(Block {
-                first: Layer::convolution(kernels, &block.first, None, hidden_scale),
-                second: Layer::convolution(kernels, &block.second, convolution, block.output_scale),
+            Block {
+                first: Layer::convolution(kernels, &block.first, None),
+                second: Layer::convolution(kernels, &block.second, convolution),
                 identity,
-            })
+            }
         };
-        Ok(Network {
+        Network {
             gray,
-            stem: Layer::stem(kernels, stem, gray, description.stem_scale),
-            pool: Pool { window: description.pool, channels: stem.outputs() },
-            blocks: description.blocks.iter().map(block).collect::<Result<_, _>>()?,
-            head: HeadLayer::new(kernels, &description.head),
-            patch: description.input.iter().product(),
-        })
+            stem: Layer::stem(kernels, stem, gray),
+            pool: Pool::new(plan.pool, stem.outputs()),
+            blocks: plan.blocks.iter().map(block).collect(),
+            head: HeadLayer::new(kernels, &plan.head),
+            patch: plan.input.iter().product(),
+        }
     }
 
     /// Outputs of a patch.
@@ -88,15 +82,15 @@ impl Network {
     }
 
     /// Buffers for one thread.
-    pub fn buffers(&self) -> Buffers {
+    pub fn buffers(&self) -> Buffers<N> {
         let hidden =
             self.blocks.iter().map(|block| block.first.stride()).fold(self.stem.stride(), usize::max);
         let maps = self.blocks.iter().map(|block| block.second.stride()).fold(self.pool.stride(), usize::max);
         Buffers {
-            gray: vec![0; BATCH * self.gray.stride()],
-            hidden: vec![0; BATCH * hidden],
-            maps: [vec![0; BATCH * maps], vec![0; BATCH * maps]],
-            sums: vec![0; BATCH * self.outputs()],
+            gray: vec![N::Level::default(); BATCH * self.gray.stride()],
+            hidden: vec![N::Level::default(); BATCH * hidden],
+            maps: [maps, maps].map(|maps| vec![N::Level::default(); BATCH * maps]),
+            sums: vec![N::Sum::default(); BATCH * self.outputs()],
         }
     }
 
@@ -104,7 +98,7 @@ impl Network {
     ///
     /// # Shape
     /// `patches` is `[n, views, rows, columns]`, `logits` is `[n, outputs]`.
-    pub fn run(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers) {
+    pub fn run(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers<N>) {
         let batches = patches.chunks(BATCH * self.patch).zip(logits.chunks_mut(BATCH * self.outputs()));
         for (patches, logits) in batches {
             self.run_batch(patches, logits, buffers, || {});
@@ -143,7 +137,13 @@ impl Network {
     }
 
     /// `done` is called behind each layer.
-    fn run_batch(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers, mut done: impl FnMut()) {
+    fn run_batch(
+        &self,
+        patches: &[u8],
+        logits: &mut [f32],
+        buffers: &mut Buffers<N>,
+        mut done: impl FnMut(),
+    ) {
         let rows = patches.len() / self.patch;
         let Buffers { gray, hidden, maps: [input, output], sums } = buffers;
         self.gray.fill(patches, gray);
@@ -158,7 +158,7 @@ impl Network {
             first.run(rows, &[block_input], None, hidden);
             done();
             let hidden = Maps { levels: hidden, stride: first.stride() };
-            let shortcut = identity.as_deref().map(|steps| (block_input, steps));
+            let shortcut = identity.as_deref().map(|steps| simd::Shortcut { levels: input, stride, steps });
             second.run(rows, &[hidden, block_input], shortcut, output);
             done();
             std::mem::swap(input, output);
@@ -169,35 +169,60 @@ impl Network {
     }
 }
 
-/// The max-pool of u8 maps. Padding never wins, since no level is below 0, so only live taps are looked at.
-#[derive(Clone, Copy, Debug)]
+/// The max-pool. Padding never wins, since no level behind a ReLU is below 0, so only live taps are looked at.
+#[derive(Clone, Debug)]
 struct Pool {
-    window: Window,
     channels: usize,
+    /// Levels of one patch's input.
+    input: usize,
+    /// Of each place of the output, where the pixels begin that it looks at.
+    places: Vec<Vec<usize>>,
 }
 
+/// Channels whose maxima stay in registers while all pixels of a place pass.
+const TOGETHER: usize = 64;
+
 impl Pool {
-    /// Bytes of one patch's output.
-    fn stride(&self) -> usize {
-        self.window.output.iter().product::<usize>() * self.channels
+    fn new(window: Window, channels: usize) -> Pool {
+        let pixels = |[row, column]: [usize; 2]| {
+            let rows = window.live_rows(row).map(|(_, row)| row);
+            let of_row = |row| window.live_columns(column).map(move |(_, column)| (row, column));
+            rows.flat_map(of_row).map(|(row, column)| (row * window.input[1] + column) * channels).collect()
+        };
+        let places = window.places().map(pixels).collect();
+        Pool { channels, input: window.input.iter().product::<usize>() * channels, places }
     }
 
-    fn run(&self, rows: usize, input: &[u8], output: &mut [u8]) {
-        let Pool { window, channels } = *self;
-        let input_stride = window.input.iter().product::<usize>() * channels;
-        let patches = input.chunks_exact(input_stride).zip(output.chunks_exact_mut(self.stride()));
+    /// Levels of one patch's output.
+    fn stride(&self) -> usize {
+        self.places.len() * self.channels
+    }
+
+    fn run<L: Copy + Default + PartialOrd>(&self, rows: usize, input: &[L], output: &mut [L]) {
+        let patches = input.chunks_exact(self.input).zip(output.chunks_exact_mut(self.stride()));
         for (input, output) in patches.take(rows) {
-            for ([row, column], largest) in window.places().zip(output.chunks_exact_mut(channels)) {
-                largest.fill(0);
-                for (_, y) in window.live_rows(row) {
-                    for (_, x) in window.live_columns(column) {
-                        let levels = &input[(y * window.input[1] + x) * channels..][..channels];
-                        for (largest, &level) in largest.iter_mut().zip(levels) {
-                            *largest = level.max(*largest);
-                        }
+            for (pixels, output) in self.places.iter().zip(output.chunks_exact_mut(self.channels)) {
+                let (blocks, rest) = output.as_chunks_mut::<TOGETHER>();
+                let first_of_rest = blocks.len() * TOGETHER;
+                for (block, largest) in blocks.iter_mut().enumerate() {
+                    *largest = [L::default(); TOGETHER];
+                    for &pixel in pixels {
+                        let levels = &input[pixel + block * TOGETHER..][..TOGETHER];
+                        keep_largest(largest, levels);
                     }
+                }
+                rest.fill(L::default());
+                for &pixel in pixels {
+                    keep_largest(rest, &input[pixel + first_of_rest..][..rest.len()]);
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+fn keep_largest<L: Copy + PartialOrd>(largest: &mut [L], levels: &[L]) {
+    for (largest, &level) in largest.iter_mut().zip(levels) {
+        *largest = if level > *largest { level } else { *largest };
     }
 }
