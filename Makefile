@@ -16,9 +16,11 @@ demo:
 	target/release/hemapatch triage $(DEMO)/clean/dicom -o $(DEMO)/clean
 	@echo "Pictures and reports: $(DEMO)/bleed, $(DEMO)/clean"
 
-## test: installs what the tests need, then runs all of them, the trainer's included
+## test: installs what the tests need, then runs all of them: the trainer's, and those for emulated ARM processors
 test: setup
 	$(CARGO) test --workspace
+	scripts/arm setup
+	scripts/arm test
 
 ## test-arm: what must give the same bits on ARM, on emulated processors; installs what that needs
 test-arm:

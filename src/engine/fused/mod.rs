@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::patch::Patches;
 use crate::simd::{Kernels, Level, Numbers};
 use ndarray::Array2;
-use network::{BATCH, Network};
+use network::Network;
 pub(super) use operator::FusedNetwork;
 pub(super) use plan::Plan;
 use std::num::NonZeroUsize;
@@ -76,7 +76,7 @@ impl<N: Numbers> FusedEngine<N> {
     /// Patches of a batch: as many batches for each thread, all of one size.
     fn batch(&self, patches: &Patches) -> usize {
         let (count, threads) = (patches.unique().len() / patches.length(), self.workers.len());
-        let turns = count.div_ceil(threads * BATCH).max(1);
+        let turns = count.div_ceil(threads * self.network.batch()).max(1);
         count.div_ceil(turns * threads).max(1)
     }
 }

@@ -5,13 +5,18 @@ use super::layer::{HeadLayer, Layer, Maps};
 use super::plan::{self, Plan, Shortcut};
 use super::window::Window;
 use crate::engine::LayerTime;
-use crate::simd::{self, Kernels, Numbers};
+use crate::simd::{self, Kernels, Level, Numbers};
 use std::fmt;
 use std::time::Instant;
 
-/// Patches that go through all layers together. More use packed weights more often while these are in the cache;
-/// their maps must stay in it too.
-pub const BATCH: usize = 64;
+/// Patches that go through all layers together. More use packed weights more often while these are in the cache; their
+/// maps must stay in it too. Where a product takes less time than its weights take to come, more are better.
+fn batch(level: Level) -> usize {
+    match level {
+        Level::AmxInt8 => 192,
+        _ => 64,
+    }
+}
 
 /// A network whose weights are packed for one processor.
 #[derive(Debug)]
@@ -22,6 +27,7 @@ pub struct Network<N: Numbers> {
     blocks: Vec<Block<N>>,
     head: HeadLayer<N>,
     patch: usize,
+    batch: usize,
 }
 
 #[derive(Debug)]
@@ -73,7 +79,13 @@ impl<N: Numbers> Network<N> {
             blocks: plan.blocks.iter().map(block).collect(),
             head: HeadLayer::new(kernels, &plan.head),
             patch: plan.input.iter().product(),
+            batch: batch(kernels.level()),
         }
+    }
+
+    /// Patches of a batch, at most.
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Outputs of a patch.
@@ -87,10 +99,10 @@ impl<N: Numbers> Network<N> {
             self.blocks.iter().map(|block| block.first.stride()).fold(self.stem.stride(), usize::max);
         let maps = self.blocks.iter().map(|block| block.second.stride()).fold(self.pool.stride(), usize::max);
         Buffers {
-            gray: vec![N::Level::default(); BATCH * self.gray.stride()],
-            hidden: vec![N::Level::default(); BATCH * hidden],
-            maps: [maps, maps].map(|maps| vec![N::Level::default(); BATCH * maps]),
-            sums: vec![N::Sum::default(); BATCH * self.outputs()],
+            gray: vec![N::Level::default(); self.batch * self.gray.stride()],
+            hidden: vec![N::Level::default(); self.batch * hidden],
+            maps: [maps, maps].map(|maps| vec![N::Level::default(); self.batch * maps]),
+            sums: vec![N::Sum::default(); self.batch * self.outputs()],
         }
     }
 
@@ -99,7 +111,8 @@ impl<N: Numbers> Network<N> {
     /// # Shape
     /// `patches` is `[n, views, rows, columns]`, `logits` is `[n, outputs]`.
     pub fn run(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers<N>) {
-        let batches = patches.chunks(BATCH * self.patch).zip(logits.chunks_mut(BATCH * self.outputs()));
+        let batches =
+            patches.chunks(self.batch * self.patch).zip(logits.chunks_mut(self.batch * self.outputs()));
         for (patches, logits) in batches {
             self.run_batch(patches, logits, buffers, || {});
         }
@@ -109,8 +122,8 @@ impl<N: Numbers> Network<N> {
     pub fn profile(&self, patches: &[u8]) -> Vec<LayerTime> {
         let mut layers = self.layers();
         let mut buffers = self.buffers();
-        let mut logits = vec![0.0; BATCH * self.outputs()];
-        for patches in patches.chunks(BATCH * self.patch) {
+        let mut logits = vec![0.0; self.batch * self.outputs()];
+        for patches in patches.chunks(self.batch * self.patch) {
             let logits = &mut logits[..patches.len() / self.patch * self.outputs()];
             let (mut rest, mut since) = (layers.iter_mut(), Instant::now());
             self.run_batch(patches, logits, &mut buffers, || {

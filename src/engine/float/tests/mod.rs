@@ -5,7 +5,7 @@ mod reference;
 
 use super::{read, understand};
 use crate::engine::drawn::{Graph, SHAPES, bits, patches, run};
-use crate::engine::fused::network::{BATCH, Network};
+use crate::engine::fused::network::Network;
 use crate::engine::fused::{FusedNetwork, Plan};
 use crate::engine::{EngineOptions, Precision, load};
 use crate::model::Model;
@@ -78,10 +78,11 @@ fn every_processor_gives_the_same_bits() {
 fn a_batch_of_any_size_gives_each_patch_its_own_logits() {
     let shape = &SHAPES[0];
     let network = Network::new(&shape.draw_floats(3, Spelling::Trainer), best());
-    let (most, length) = (3 * BATCH - 5, shape.views * shape.size * shape.size);
+    let batch = network.batch();
+    let (most, length) = (3 * batch - 5, shape.views * shape.size * shape.size);
     let patches = patches(shape, most);
     let each: Vec<f32> = patches.chunks(length).flat_map(|patch| run(&network, patch, 1)).collect();
-    for count in [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1, most] {
+    for count in [0, 1, batch - 1, batch, batch + 1, 2 * batch + 1, most] {
         let logits = run(&network, &patches[..count * length], count);
         assert_eq!(bits(&logits), bits(&each[..count]), "{count} patches");
     }

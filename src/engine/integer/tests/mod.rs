@@ -11,9 +11,10 @@ use super::equations;
 use super::{recognise, understand};
 use crate::engine::drawn::{Graph, SHAPES, bits, patches, run};
 use crate::engine::fused::FusedNetwork;
-use crate::engine::fused::network::{BATCH, Network};
+use crate::engine::fused::network::Network;
 use crate::simd::{Integers, Kernels, Level};
 use reference::reference_logits;
+use sha2::{Digest, Sha256};
 use tract_core::prelude::*;
 
 fn packed(description: &Description, kernels: Kernels) -> Network<Integers> {
@@ -35,15 +36,31 @@ fn every_shape_gives_the_documents_logits_at_every_level() {
     }
 }
 
+/// One hash for every level of every processor, emulated ones too: scripts/arm.
+#[test]
+fn every_processor_gives_the_same_bits() {
+    for level in Level::available() {
+        let mut hash = Sha256::new();
+        for (seed, shape) in (0..).zip(&SHAPES[..3]) {
+            let network = packed(&shape.draw(seed), Kernels::of(level).unwrap());
+            let logits = run(&network, &patches(shape, 7), 7);
+            logits.iter().for_each(|logit| hash.update(logit.to_le_bytes()));
+        }
+        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, "568e41b8604dccb78c3d6b777bed4ababa916185321390c04c8174f4d7140937", "level {level}");
+    }
+}
+
 #[test]
 fn a_batch_of_any_size_gives_each_patch_its_own_logits() {
     let shape = &SHAPES[0];
     let network = packed(&shape.draw(3), Kernels::best());
-    let (most, length) = (3 * BATCH - 5, shape.views * shape.size * shape.size);
+    let batch = network.batch();
+    let (most, length) = (3 * batch - 5, shape.views * shape.size * shape.size);
     let patches = patches(shape, most);
     let each: Vec<f32> = patches.chunks(length).flat_map(|patch| run(&network, patch, 1)).collect();
     let mut buffers = network.buffers();
-    for count in [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 1, most] {
+    for count in [0, 1, batch - 1, batch, batch + 1, 2 * batch + 1, most] {
         let mut logits = vec![0.0; count];
         network.run(&patches[..count * length], &mut logits, &mut buffers);
         assert_eq!(bits(&logits), bits(&each[..count]), "{count} patches");
