@@ -2,7 +2,7 @@
 //!
 //! A tile is 32 rows and 32 channels: four registers of sums, which meet two of levels and two of weights. Rows of a
 //! level register are rows of the job, wherever they lie; so, as at the other levels, nothing is copied to be
-//! multiplied, except for runs of less than 64 bytes ([`chunks`](super::chunks)). Requantization is `avx512`'s.
+//! multiplied, except for runs of less than 64 bytes ([`chunks`](super::chunks)). Requantization is done on 512-bit vectors.
 //!
 //! Tile registers are written and read by assembly alone: no code that a compiler makes touches them, since the program
 //! enables their instructions for no function. So they keep what one block of assembly leaves for the next.
@@ -372,7 +372,7 @@ unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
     let width = CHANNELS.min(output.channels() - block);
     let sums = sums.0.chunks_exact(CHANNELS).take(rows);
     match output {
-        Output::Levels { shortcut, multipliers, out, stride } if width == CHANNELS => {
+        Output::Levels { shortcut, multipliers, out, stride, .. } if width == CHANNELS => {
             // SAFETY: `Job::new` saw that output and shortcut have all channels of every row, and that there is a
             // multiplier and a step for each.
             unsafe {

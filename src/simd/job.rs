@@ -10,7 +10,7 @@ use super::weights::Weights;
 /// - all positions have the same weights;
 /// - each run reads within `sources[run.source].levels` from `row * stride + run.offset` on;
 /// - each run's groups are within the weights ([`Position::new`]);
-/// - `out[row * stride + p * channels + channel]` exists, and so does the shortcut's level there;
+/// - `out[row * stride + p * place + channel]` exists, and so does the shortcut's level there, with its own stride;
 /// - there are a multiplier and a step for each channel.
 pub struct Job<'a, N: Numbers = Integers> {
     pub(super) positions: &'a [Position<N>],
@@ -26,6 +26,8 @@ pub(super) enum Output<'a, N: Numbers = Integers> {
         multipliers: &'a [N::Multiplier],
         out: &'a mut [N::Level],
         stride: usize,
+        /// From place to place, of the shortcut too.
+        place: usize,
     },
     Sums {
         channels: usize,
@@ -44,24 +46,23 @@ impl<N: Numbers> Output<'_, N> {
     }
 
     /// What one place's position writes, as if it were the only one.
-    pub fn of_place(&mut self, place: usize) -> Output<'_, N> {
-        let at = place * self.channels();
+    pub fn of_place(&mut self, number: usize) -> Output<'_, N> {
         match *self {
-            Output::Levels { shortcut, multipliers, ref mut out, stride } => {
+            Output::Levels { shortcut, multipliers, ref mut out, stride, place } => {
+                let at = number * place;
                 let shortcut =
                     shortcut.map(|shortcut| Shortcut { levels: &shortcut.levels[at..], ..shortcut });
-                Output::Levels { shortcut, multipliers, out: &mut out[at..], stride }
+                Output::Levels { shortcut, multipliers, out: &mut out[at..], stride, place }
             }
-            Output::Sums { channels, ref mut out, stride } => {
-                Output::Sums { channels, out: &mut out[at..], stride }
-            }
+            // There is one place.
+            Output::Sums { channels, ref mut out, stride } => Output::Sums { channels, out, stride },
         }
     }
 
     /// Writes what becomes of a row's sums from a channel on, of the first place, as the specification says.
     pub fn write(&mut self, row: usize, channel: usize, sums: &[N::Sum]) {
         match self {
-            Output::Levels { shortcut, multipliers, out, stride } => {
+            Output::Levels { shortcut, multipliers, out, stride, .. } => {
                 for (channel, &sum) in (channel..).zip(sums) {
                     let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
                         (levels[row * stride + channel], steps[channel])
@@ -95,19 +96,28 @@ impl<'a, N: Numbers> Job<'a, N> {
             }
         }
         assert_eq!(output.channels(), channels, "one multiplier for each channel");
-        let reach = positions.len() * channels;
-        let (stride, len) = match &output {
-            Output::Levels { shortcut, out, stride, .. } => {
-                if let Some(Shortcut { levels, stride, steps }) = shortcut {
-                    assert_eq!(steps.len(), channels, "one step for each channel");
-                    assert!(fits(rows, *stride, reach, levels.len()), "the shortcut is too short");
-                }
-                (*stride, out.len())
+        let last = positions.len() - 1;
+        let (stride, place, len) = match &output {
+            Output::Levels { out, stride, place, .. } => (*stride, *place, out.len()),
+            Output::Sums { out, stride, .. } => {
+                assert_eq!(last, 0, "sums of one place");
+                (*stride, 0, out.len())
             }
-            Output::Sums { out, stride, .. } => (*stride, out.len()),
         };
-        assert!(rows < 2 || stride >= reach, "rows of the output overlap");
+        let reach = last.checked_mul(place).and_then(|at| at.checked_add(channels));
+        let reach = reach.expect("places lie within the address space");
+        if let Output::Levels { shortcut: Some(Shortcut { levels, stride, steps }), .. } = &output {
+            assert_eq!(steps.len(), channels, "one step for each channel");
+            assert!(fits(rows, *stride, reach, levels.len()), "the shortcut is too short");
+        }
         assert!(fits(rows, stride, reach, len), "the output is too short");
+        // Places within rows, or rows within places.
+        let of_rows = rows.saturating_sub(1) * stride + channels;
+        let apart = (rows < 2 || stride >= channels) && (last == 0 || place >= channels);
+        assert!(
+            apart && (rows < 2 || stride >= reach || last == 0 || place >= of_rows),
+            "rows of the output overlap"
+        );
         Job { positions, rows, sources: both, output }
     }
 

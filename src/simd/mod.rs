@@ -63,7 +63,7 @@ use std::marker::PhantomData;
 
 use job::Job;
 pub use numbers::{Floats, Integers, Numbers, One};
-pub use position::{Position, Run, Shortcut, Source};
+pub use position::{Position, Run, Shortcut, Source, Strides};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use tile::Isa;
 use weights::Layout;

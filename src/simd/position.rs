@@ -48,6 +48,15 @@ pub struct Shortcut<'a, N: Numbers = Integers> {
     pub steps: &'a [N::Step],
 }
 
+/// How a map of several places is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strides {
+    /// Levels from row to row.
+    pub row: usize,
+    /// Levels from place to place.
+    pub place: usize,
+}
+
 /// Everything that one output position of a layer needs besides its input.
 ///
 /// Which levels and weights its runs reach is known when it is built; so the kernels' loops test nothing.
@@ -124,15 +133,16 @@ impl<N: Numbers> Position<N> {
         out: &mut [N::Level],
         out_stride: usize,
     ) {
-        Position::map_levels(slice::from_ref(self), rows, sources, shortcut, multipliers, out, out_stride);
+        let strides = Strides { row: out_stride, place: 0 };
+        Position::map_levels(slice::from_ref(self), rows, sources, shortcut, multipliers, out, strides);
     }
 
     /// [`levels`](Position::levels) of all places of a map, whose positions share their weights. Which of them are
     /// computed first is left to the kernels: weights that serve several places are best kept near.
     ///
     /// # Shape
-    /// Row r of place p writes its channels from `out[r * out_stride + p * channels]` on; the shortcut's levels are laid
-    /// out in the same way.
+    /// Row r of place p writes its channels from `out[r * strides.row + p * strides.place]` on; places of the shortcut's
+    /// levels are as far apart.
     ///
     /// # Panics
     /// As [`levels`](Position::levels), or the positions are none or do not share their weights.
@@ -143,9 +153,10 @@ impl<N: Numbers> Position<N> {
         shortcut: Option<Shortcut<'_, N>>,
         multipliers: &[N::Multiplier],
         out: &mut [N::Level],
-        out_stride: usize,
+        strides: Strides,
     ) {
-        let output = Output::Levels { shortcut, multipliers, out, stride: out_stride };
+        let Strides { row: stride, place } = strides;
+        let output = Output::Levels { shortcut, multipliers, out, stride, place };
         let job = Job::new(positions, rows, sources, output);
         N::run(job.weights().kernels(), job);
     }

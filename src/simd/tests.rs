@@ -144,24 +144,37 @@ impl Problem {
         (levels, sums)
     }
 
-    /// A map of two places is each of them, side by side.
+    /// A map of two places is each of them, side by side, or the one behind all rows of the other.
     fn check_map(&self, places: [&Position; 2], sources: &[Source<'_>; 2]) {
-        let doubled = self.shortcut.as_ref().map(|(levels, steps)| {
-            let levels: Vec<u8> = levels.chunks(self.channels).flat_map(|row| [row, row].concat()).collect();
-            (levels, steps)
-        });
-        let shortcut =
-            doubled.as_ref().map(|(levels, steps)| Shortcut { levels, stride: 2 * self.channels, steps });
-        let stride = 2 * self.channels + 5;
-        let mut alone = vec![77; self.rows * stride];
-        for (place, position) in places.into_iter().enumerate() {
-            let out = &mut alone[place * self.channels..];
-            position.levels(self.rows, sources, shortcut, &self.multipliers, out, stride);
+        let Problem { rows, channels, .. } = *self;
+        let positions = places.map(Clone::clone);
+        for strides in [
+            Strides { row: 2 * channels + 5, place: channels + 2 },
+            Strides { row: channels + 1, place: rows * (channels + 1) + 3 },
+        ] {
+            let length = rows * strides.row + 2 * strides.place;
+            // As far apart as the output's places are.
+            let doubled = self.shortcut.as_ref().map(|(levels, steps)| {
+                let mut doubled = vec![3; length];
+                for (row, levels) in levels.chunks(channels).enumerate() {
+                    for place in 0..2 {
+                        let at = row * strides.row + place * strides.place;
+                        doubled[at..][..channels].copy_from_slice(levels);
+                    }
+                }
+                (doubled, steps)
+            });
+            let shortcut =
+                doubled.as_ref().map(|(levels, steps)| Shortcut { levels, stride: strides.row, steps });
+            let mut alone = vec![77; length];
+            for (place, position) in places.into_iter().enumerate() {
+                let out = &mut alone[place * strides.place..];
+                position.levels(rows, sources, shortcut, &self.multipliers, out, strides.row);
+            }
+            let mut map = vec![77; length];
+            Position::map_levels(&positions, rows, sources, shortcut, &self.multipliers, &mut map, strides);
+            assert!(map == alone, "a map differs from its places");
         }
-        let mut map = vec![77; self.rows * stride];
-        let places = places.map(Clone::clone);
-        Position::map_levels(&places, self.rows, sources, shortcut, &self.multipliers, &mut map, stride);
-        assert!(map == alone, "a map differs from its places");
     }
 
     fn check(&self) {
@@ -353,11 +366,29 @@ fn refuses_missing_multipliers() {
 }
 
 #[test]
+#[should_panic(expected = "rows of the output overlap")]
+fn refuses_places_on_top_of_rows() {
+    let position = small_position();
+    let source = Source { levels: &[0; 64], stride: 11 };
+    let map = [position.clone(), position];
+    let strides = Strides { row: 8, place: 12 };
+    Position::map_levels(&map, 2, &[source, source], None, &[1.0; 8], &mut [0; 64], strides);
+}
+
+#[test]
 #[should_panic(expected = "positions of one layer share their weights")]
 fn refuses_a_map_of_two_layers() {
     let map = [small_position(), small_position()];
     let source = Source { levels: &[0; 64], stride: 11 };
-    Position::map_levels(&map, 1, &[source, source], None, &[1.0; 8], &mut [0; 16], 16);
+    Position::map_levels(
+        &map,
+        1,
+        &[source, source],
+        None,
+        &[1.0; 8],
+        &mut [0; 16],
+        Strides { row: 16, place: 8 },
+    );
 }
 
 #[test]

@@ -340,7 +340,7 @@ unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums<Sum<I>>, output: &mut Output
     let width = tile.width.min(output.channels() - tile.channel);
     for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact(tile.width)) {
         match output {
-            Output::Levels { shortcut, multipliers, out, stride } if tile.width == I::LAYOUT.block => {
+            Output::Levels { shortcut, multipliers, out, stride, .. } if tile.width == I::LAYOUT.block => {
                 let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
                     // SAFETY: `Job::new` saw that the shortcut has all channels of every row, and a step for each.
                     unsafe {

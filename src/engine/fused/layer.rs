@@ -1,13 +1,13 @@
 //! One layer made ready for the kernels: packed weights, and for each place of its output what it reads.
 //!
 //! A row of the matrix product is a patch of the batch, and there is one product for each place of the output. So a
-//! place reads just the taps that meet a pixel there, maps stay in the order rows, columns, channels, and nothing is
-//! ever copied to be convolved.
+//! place reads just the taps that meet a pixel there, and nothing is ever copied to be convolved. Maps are
+//! `[place][patch][channel]`: what one product reads of a tap, and what it writes, lies side by side.
 
 use super::gray::GrayRows;
 use super::plan::{Convolution, Head};
 use super::taps::{Taps, joined, narrow};
-use crate::simd::{Kernels, Numbers, Position, Run, Shortcut, Source, Weights};
+use crate::simd::{Kernels, Numbers, Position, Run, Shortcut, Source, Strides, Weights};
 use std::sync::Arc;
 
 /// A convolution, with what is added in its accumulator, and the activation behind it.
@@ -15,14 +15,20 @@ use std::sync::Arc;
 pub struct Layer<N: Numbers> {
     positions: Vec<Position<N>>,
     multipliers: Vec<N::Multiplier>,
+    /// Levels of a patch's row of either input.
+    inputs: [usize; 2],
+    batch: usize,
 }
 
-/// Maps of a batch: patch after patch, each `[rows][columns][channels]`.
-pub type Maps<'a, L> = Source<'a, L>;
+/// A block's input, where it is added to what its second convolution gives.
+pub struct Identity<'a, N: Numbers> {
+    pub levels: &'a [N::Level],
+    pub steps: &'a [N::Step],
+}
 
 impl<N: Numbers> Layer<N> {
     /// The convolution of gray levels, in [`GrayRows`].
-    pub fn stem(kernels: Kernels<N>, conv: &Convolution<N>, rows: GrayRows) -> Layer<N> {
+    pub fn stem(kernels: Kernels<N>, conv: &Convolution<N>, rows: GrayRows, batch: usize) -> Layer<N> {
         let [kernel_rows, kernel_columns] = conv.window.kernel;
         let views = conv.inputs;
         let groups = (kernel_columns * views).div_ceil(N::LEVELS);
@@ -49,10 +55,10 @@ impl<N: Numbers> Layer<N> {
             Position::new(&weights, &conv.bias, &runs.collect::<Vec<_>>())
         };
         let positions = conv.window.places().map(position).collect();
-        Layer { positions, multipliers: conv.multipliers.clone() }
+        Layer { positions, multipliers: conv.multipliers.clone(), inputs: [rows.stride(); 2], batch }
     }
 
-    /// A convolution of maps; `more` is one of other maps that is added in its accumulator.
+    /// A convolution of maps of `batch` patches; `more` is one of other maps that is added in its accumulator.
     ///
     /// # Source
     /// docs/quantization.md (8): to an engine it is some more taps of the same matrix product.
@@ -60,6 +66,7 @@ impl<N: Numbers> Layer<N> {
         kernels: Kernels<N>,
         conv: &Convolution<N>,
         more: Option<&Convolution<N>>,
+        batch: usize,
     ) -> Layer<N> {
         let parts: Vec<Taps<'_, N>> = [Some(conv), more].into_iter().flatten().map(Taps::live).collect();
         let own_groups = parts[0].groups();
@@ -74,12 +81,14 @@ impl<N: Numbers> Layer<N> {
             *bias += *more;
         }
         let position = |place: [usize; 2]| {
-            let of_part = |(part, taps): (usize, &Taps<'_, N>)| taps.runs(place, part, part * own_groups);
+            let of_part =
+                |(part, taps): (usize, &Taps<'_, N>)| taps.runs(place, part, batch, part * own_groups);
             let runs: Vec<Run> = parts.iter().enumerate().flat_map(of_part).collect();
             Position::new(&weights, &bias, &joined::<N>(&runs))
         };
         let positions = conv.window.places().map(position).collect();
-        Layer { positions, multipliers: conv.multipliers.clone() }
+        let inputs = [conv.inputs, more.map_or(0, |more| more.inputs)];
+        Layer { positions, multipliers: conv.multipliers.clone(), inputs, batch }
     }
 
     /// Multiply-adds of one patch.
@@ -88,27 +97,35 @@ impl<N: Numbers> Layer<N> {
     }
 
     /// Output channels.
-    fn channels(&self) -> usize {
+    pub fn channels(&self) -> usize {
         self.multipliers.len()
     }
 
     /// Levels of one patch's output.
-    pub fn stride(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.positions.len() * self.channels()
     }
 
-    /// Computes the output of `rows` patches into `output`, [`stride`](Layer::stride) levels each.
+    /// Computes the output of `rows` patches.
     ///
-    /// `shortcut` is a block's input from its first place on, where it is added as it is.
+    /// # Shape
+    /// Inputs are `[place][batch][channel]`, but for the stem's, which is laid out as [`GrayRows`] says; `output` becomes
+    /// `[place][batch][channel]`.
     pub fn run(
         &self,
         rows: usize,
-        inputs: &[Maps<'_, N::Level>],
-        shortcut: Option<Shortcut<'_, N>>,
+        inputs: &[&[N::Level]],
+        shortcut: Option<Identity<'_, N>>,
         output: &mut [N::Level],
     ) {
-        let (multipliers, stride) = (&self.multipliers, self.stride());
-        Position::map_levels(&self.positions, rows, inputs, shortcut, multipliers, output, stride);
+        let channels = self.channels();
+        let source = |(&levels, stride)| Source { levels, stride };
+        let sources: Vec<Source<'_, N::Level>> = inputs.iter().zip(self.inputs).map(source).collect();
+        let shortcut =
+            shortcut.map(|Identity { levels, steps }| Shortcut { levels, stride: channels, steps });
+        let strides = Strides { row: channels, place: self.batch * channels };
+        let multipliers = &self.multipliers;
+        Position::map_levels(&self.positions, rows, &sources, shortcut, multipliers, output, strides);
     }
 }
 
@@ -117,11 +134,12 @@ impl<N: Numbers> Layer<N> {
 pub struct HeadLayer<N: Numbers> {
     position: Position<N>,
     multipliers: Vec<N::Multiplier>,
+    channels: usize,
 }
 
 impl<N: Numbers> HeadLayer<N> {
     /// The sum over places is moved behind the weights: each place is one more run over them.
-    pub fn new(kernels: Kernels<N>, head: &Head<N>) -> HeadLayer<N> {
+    pub fn new(kernels: Kernels<N>, head: &Head<N>, batch: usize) -> HeadLayer<N> {
         let groups = head.channels / N::LEVELS;
         let weights = Weights::pack(kernels, head.bias.len(), groups, |output, group| {
             let first = output * head.channels + group * N::LEVELS;
@@ -129,13 +147,13 @@ impl<N: Numbers> HeadLayer<N> {
         });
         let run = |place: usize| Run {
             source: 0,
-            offset: narrow(place * head.channels),
+            offset: narrow(place * batch * head.channels),
             weight: 0,
             groups: narrow(groups),
         };
         let runs: Vec<Run> = (0..head.places).map(run).collect();
         let position = Position::new(&Arc::new(weights), &head.bias, &runs);
-        HeadLayer { position, multipliers: head.multipliers.clone() }
+        HeadLayer { position, multipliers: head.multipliers.clone(), channels: head.channels }
     }
 
     /// Multiply-adds of one patch.
@@ -149,8 +167,9 @@ impl<N: Numbers> HeadLayer<N> {
     }
 
     /// Logits of `rows` patches; `sums` are their accumulators.
-    pub fn run(&self, rows: usize, input: Maps<'_, N::Level>, sums: &mut [N::Sum], logits: &mut [f32]) {
+    pub fn run(&self, rows: usize, input: &[N::Level], sums: &mut [N::Sum], logits: &mut [f32]) {
         let outputs = self.outputs();
+        let input = Source { levels: input, stride: self.channels };
         self.position.sums(rows, &[input], sums, outputs);
         for (logits, sums) in logits.chunks_exact_mut(outputs).zip(sums.chunks_exact(outputs)) {
             for ((logit, &sum), &multiplier) in logits.iter_mut().zip(sums).zip(&self.multipliers) {

@@ -1,11 +1,11 @@
 //! The whole network on a batch of patches: layer after layer while the batch is in the cache.
 
 use super::gray::GrayRows;
-use super::layer::{HeadLayer, Layer, Maps};
+use super::layer::{HeadLayer, Identity, Layer};
 use super::plan::{self, Plan, Shortcut};
 use super::window::Window;
 use crate::engine::LayerTime;
-use crate::simd::{self, Kernels, Level, Numbers};
+use crate::simd::{Kernels, Level, Numbers};
 use std::fmt;
 use std::time::Instant;
 
@@ -59,7 +59,7 @@ impl<N: Numbers> fmt::Debug for Buffers<N> {
 impl<N: Numbers> Network<N> {
     /// Packs a plan's weights.
     pub fn new(plan: &Plan<N>, kernels: Kernels<N>) -> Network<N> {
-        let stem = &plan.stem;
+        let (stem, batch) = (&plan.stem, batch(kernels.level()));
         let gray = GrayRows::new(stem.window, stem.inputs);
         let block = |block: &plan::Block<N>| {
             let (convolution, identity) = match &block.shortcut {
@@ -67,19 +67,19 @@ impl<N: Numbers> Network<N> {
                 Shortcut::Identity(steps) => (None, Some(steps.clone())),
             };
             Block {
-                first: Layer::convolution(kernels, &block.first, None),
-                second: Layer::convolution(kernels, &block.second, convolution),
+                first: Layer::convolution(kernels, &block.first, None, batch),
+                second: Layer::convolution(kernels, &block.second, convolution, batch),
                 identity,
             }
         };
         Network {
             gray,
-            stem: Layer::stem(kernels, stem, gray),
-            pool: Pool::new(plan.pool, stem.outputs()),
+            stem: Layer::stem(kernels, stem, gray, batch),
+            pool: Pool::new(plan.pool, batch * stem.outputs()),
             blocks: plan.blocks.iter().map(block).collect(),
-            head: HeadLayer::new(kernels, &plan.head),
+            head: HeadLayer::new(kernels, &plan.head, batch),
             patch: plan.input.iter().product(),
-            batch: batch(kernels.level()),
+            batch,
         }
     }
 
@@ -95,9 +95,9 @@ impl<N: Numbers> Network<N> {
 
     /// Buffers for one thread.
     pub fn buffers(&self) -> Buffers<N> {
-        let hidden =
-            self.blocks.iter().map(|block| block.first.stride()).fold(self.stem.stride(), usize::max);
-        let maps = self.blocks.iter().map(|block| block.second.stride()).fold(self.pool.stride(), usize::max);
+        let hidden = self.blocks.iter().map(|block| block.first.size()).fold(self.stem.size(), usize::max);
+        let maps = self.blocks.iter().map(|block| block.second.size());
+        let maps = maps.fold(self.pool.size() / self.batch, usize::max);
         Buffers {
             gray: vec![N::Level::default(); self.batch * self.gray.stride()],
             hidden: vec![N::Level::default(); self.batch * hidden],
@@ -161,23 +161,19 @@ impl<N: Numbers> Network<N> {
         let Buffers { gray, hidden, maps: [input, output], sums } = buffers;
         self.gray.fill(patches, gray);
         done();
-        self.stem.run(rows, &[Maps { levels: gray, stride: self.gray.stride() }], None, hidden);
+        self.stem.run(rows, &[gray], None, hidden);
         done();
-        self.pool.run(rows, hidden, input);
+        self.pool.run(rows * self.stem.channels(), hidden, input);
         done();
-        let mut stride = self.pool.stride();
         for Block { first, second, identity } in &self.blocks {
-            let block_input = Maps { levels: input, stride };
-            first.run(rows, &[block_input], None, hidden);
+            first.run(rows, &[input], None, hidden);
             done();
-            let hidden = Maps { levels: hidden, stride: first.stride() };
-            let shortcut = identity.as_deref().map(|steps| simd::Shortcut { levels: input, stride, steps });
-            second.run(rows, &[hidden, block_input], shortcut, output);
+            let shortcut = identity.as_deref().map(|steps| Identity { levels: input, steps });
+            second.run(rows, &[hidden, input], shortcut, output);
             done();
             std::mem::swap(input, output);
-            stride = second.stride();
         }
-        self.head.run(rows, Maps { levels: input, stride }, &mut sums[..rows * self.outputs()], logits);
+        self.head.run(rows, input, &mut sums[..rows * self.outputs()], logits);
         done();
     }
 }
@@ -185,49 +181,46 @@ impl<N: Numbers> Network<N> {
 /// The max-pool. Padding never wins, since no level behind a ReLU is below 0, so only live taps are looked at.
 #[derive(Clone, Debug)]
 struct Pool {
-    channels: usize,
-    /// Levels of one patch's input.
-    input: usize,
-    /// Of each place of the output, where the pixels begin that it looks at.
+    /// Levels of a place, of all patches of a batch.
+    place: usize,
+    /// Of each place of the output, the input's places that it looks at.
     places: Vec<Vec<usize>>,
+    inputs: usize,
 }
 
-/// Channels whose maxima stay in registers while all pixels of a place pass.
+/// Levels whose maxima stay in registers while all places pass.
 const TOGETHER: usize = 64;
 
 impl Pool {
-    fn new(window: Window, channels: usize) -> Pool {
-        let pixels = |[row, column]: [usize; 2]| {
+    fn new(window: Window, place: usize) -> Pool {
+        let seen = |[row, column]: [usize; 2]| {
             let rows = window.live_rows(row).map(|(_, row)| row);
             let of_row = |row| window.live_columns(column).map(move |(_, column)| (row, column));
-            rows.flat_map(of_row).map(|(row, column)| (row * window.input[1] + column) * channels).collect()
+            rows.flat_map(of_row).map(|(row, column)| row * window.input[1] + column).collect()
         };
-        let places = window.places().map(pixels).collect();
-        Pool { channels, input: window.input.iter().product::<usize>() * channels, places }
+        Pool { place, places: window.places().map(seen).collect(), inputs: window.input.iter().product() }
     }
 
-    /// Levels of one patch's output.
-    fn stride(&self) -> usize {
-        self.places.len() * self.channels
+    /// Levels of the output, of all patches of a batch.
+    fn size(&self) -> usize {
+        self.places.len() * self.place
     }
 
-    fn run<L: Copy + Default + PartialOrd>(&self, rows: usize, input: &[L], output: &mut [L]) {
-        let patches = input.chunks_exact(self.input).zip(output.chunks_exact_mut(self.stride()));
-        for (input, output) in patches.take(rows) {
-            for (pixels, output) in self.places.iter().zip(output.chunks_exact_mut(self.channels)) {
-                let (blocks, rest) = output.as_chunks_mut::<TOGETHER>();
-                let first_of_rest = blocks.len() * TOGETHER;
-                for (block, largest) in blocks.iter_mut().enumerate() {
-                    *largest = [L::default(); TOGETHER];
-                    for &pixel in pixels {
-                        let levels = &input[pixel + block * TOGETHER..][..TOGETHER];
-                        keep_largest(largest, levels);
-                    }
+    /// The maxima of the first `count` levels of each place.
+    fn run<L: Copy + Default + PartialOrd>(&self, count: usize, input: &[L], output: &mut [L]) {
+        let input: Vec<&[L]> = input.chunks_exact(self.place).take(self.inputs).collect();
+        for (seen, output) in self.places.iter().zip(output.chunks_exact_mut(self.place)) {
+            let (blocks, rest) = output[..count].as_chunks_mut::<TOGETHER>();
+            let first_of_rest = blocks.len() * TOGETHER;
+            for (block, largest) in blocks.iter_mut().enumerate() {
+                *largest = [L::default(); TOGETHER];
+                for &place in seen {
+                    keep_largest(largest, &input[place][block * TOGETHER..][..TOGETHER]);
                 }
-                rest.fill(L::default());
-                for &pixel in pixels {
-                    keep_largest(rest, &input[pixel + first_of_rest..][..rest.len()]);
-                }
+            }
+            rest.fill(L::default());
+            for &place in seen {
+                keep_largest(rest, &input[place][first_of_rest..][..rest.len()]);
             }
         }
     }

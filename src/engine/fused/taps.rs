@@ -42,8 +42,9 @@ impl<'a, N: Numbers> Taps<'a, N> {
         N::group(|at| self.conv.weight(output, first + at, self.live[tap]))
     }
 
-    /// What the output's `place` reads of `source`; the weights begin at group `first_group`.
-    pub fn runs(&self, place: [usize; 2], source: usize, first_group: usize) -> Vec<Run> {
+    /// What the output's `place` reads of `source`, whose maps are of `batch` patches; the weights begin at group
+    /// `first_group`.
+    pub fn runs(&self, place: [usize; 2], source: usize, batch: usize, first_group: usize) -> Vec<Run> {
         let window = self.conv.window;
         let mut runs = Vec::new();
         for (tap_row, row) in window.live_rows(place[0]) {
@@ -52,7 +53,7 @@ impl<'a, N: Numbers> Taps<'a, N> {
                 let tap = tap.expect("a tap that is live here is live somewhere");
                 runs.push(Run {
                     source: source as u8,
-                    offset: narrow((row * window.input[1] + column) * self.conv.inputs),
+                    offset: narrow((row * window.input[1] + column) * batch * self.conv.inputs),
                     weight: narrow(first_group + tap * self.groups_of_a_tap()),
                     groups: narrow(self.groups_of_a_tap()),
                 });
