@@ -73,13 +73,18 @@ impl<N: Numbers> FusedEngine<N> {
         Ok(Self { workers, network, views, precision, level })
     }
 
-    /// Patches of a batch: as many batches for each thread, all of one size.
+    /// Patches of a batch: as many batches for each thread, all of one size but for the last, and whole tiles where it
+    /// matters.
     fn batch(&self, patches: &Patches) -> usize {
         let (count, threads) = (patches.unique().len() / patches.length(), self.workers.len());
-        let turns = count.div_ceil(threads * self.network.batch()).max(1);
-        count.div_ceil(turns * threads).max(1)
+        let most = self.network.batch();
+        let turns = count.div_ceil(threads * most).max(1);
+        count.div_ceil(turns * threads).next_multiple_of(HIGHEST_TILE).clamp(1, most)
     }
 }
+
+/// Patches of the highest tile of any level: AMX takes as long for one of a single row.
+const HIGHEST_TILE: usize = 32;
 
 /// tract's typed model, for any number of patches of that shape whose numbers are of that kind.
 pub(super) fn typed(model: InferenceModel, kind: DatumType, views: [usize; 3]) -> TractResult<TypedModel> {
