@@ -2,9 +2,9 @@
 
 mod measure;
 
+use super::engine::EngineArguments;
 use super::progress::Progress;
 use super::{model, patches, say};
-use crate::engine::{EngineOptions, Precision};
 use crate::error::{Error, Exit};
 use crate::limits::Limits;
 use crate::output::OutputError;
@@ -13,7 +13,6 @@ use crate::series;
 use crate::simd::Level;
 use measure::{Measured, Spread};
 use serde::Serialize;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,15 +31,8 @@ pub(super) struct Arguments {
     /// The model's name or folder [default: the one that triage uses]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Run the model's network in integers, int8, or in floating point, f32 [default: int8 where the model has it]
-    #[arg(long, value_name = "int8|f32", value_parser = super::triage::precision)]
-    precision: Option<Precision>,
-    /// Instruction set for the network in integers [default: the fastest here]
-    #[arg(long, value_name = "LEVEL", value_parser = super::triage::level)]
-    simd: Option<Level>,
-    /// Threads to spread patches over [default: one a core]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    engine: EngineArguments,
     /// How long the network is measured, beside reading and preparing the series once
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     seconds: Duration,
@@ -53,12 +45,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
-        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
-        let options = EngineOptions {
-            threads: threads.unwrap_or(NonZeroUsize::MIN),
-            precision: self.precision,
-            level: self.simd,
-        };
+        let options = self.engine.options();
         let folder = model::folder(self.model.clone())?;
         // Once for nothing: what cannot be measured should say so before a phantom is made, and the model's files are
         // then in the page cache, whatever ran before.

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Time between two looks: little against the seconds that a scanner takes for a slice, much against a look.
+/// Time between two looks. A folder is looked at and not waited on, since network file systems, into which scanners write,
+/// tell nobody of what another machine does. Little against the seconds that a scanner takes for a slice, much against a look.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// The studies that arrived, and what was said of them before they were whole.

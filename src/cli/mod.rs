@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit code out. Each command's work is done by the modules it calls.
 
 mod bench;
+mod engine;
 mod follow;
 mod model;
 mod outbox;

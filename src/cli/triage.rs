@@ -1,20 +1,18 @@
 //! `hemapatch triage`: the main job. Finds studies, judges each, prints and writes what came out.
 
+use super::engine::EngineArguments;
 use super::follow::follow;
 use super::model;
 use super::outbox::{Outbox, Pictures};
 use super::progress::Progress;
-use crate::engine::{EngineOptions, Precision};
 use crate::error::{Error, Exit};
 use crate::limits::Limits;
 use crate::model::Model;
 use crate::output::montage::Montage;
 use crate::patch::Grid;
 use crate::series::{self, Assembly, Series, Warning};
-use crate::simd::Level;
 use crate::study::{JudgedSlice, Observer, Report, Triage};
 use crate::window::Window;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -47,15 +45,8 @@ pub(super) struct Arguments {
     /// Exit with code 10 where a study alerts
     #[arg(long)]
     exit_on_alert: bool,
-    /// Threads to spread patches over [default: one a core]
-    #[arg(long, value_name = "N")]
-    threads: Option<NonZeroUsize>,
-    /// Run the model's network in integers, int8, or in floating point, f32 [default: int8 where the model has it]
-    #[arg(long, value_name = "int8|f32", value_parser = precision)]
-    precision: Option<Precision>,
-    /// Instruction set for the network, to compare: all give the same result [default: the fastest here]
-    #[arg(long, value_name = "LEVEL", value_parser = level)]
-    simd: Option<Level>,
+    #[command(flatten)]
+    engine: EngineArguments,
 }
 
 pub(super) fn window(text: &str) -> Result<Window, String> {
@@ -66,27 +57,11 @@ pub(super) fn window(text: &str) -> Result<Window, String> {
     }
 }
 
-pub(super) fn precision(text: &str) -> Result<Precision, String> {
-    let found = Precision::ALL.into_iter().find(|precision| precision.name() == text);
-    found.ok_or_else(|| "expected int8 or f32".to_owned())
-}
-
-pub(super) fn level(text: &str) -> Result<Level, String> {
-    let here = || Level::available().iter().map(|level| level.name()).collect::<Vec<_>>().join(", ");
-    Level::from_name(text).ok_or_else(|| format!("no such level; this processor runs {}", here()))
-}
-
 impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
-        let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
-        let options = EngineOptions {
-            threads: threads.unwrap_or(NonZeroUsize::MIN),
-            precision: self.precision,
-            level: self.simd,
-        };
         let model = Model::open(&model::folder(self.model.clone())?)?;
         let limits = Limits::default();
-        let mut triage = Triage::new(model, self.window, options, limits.clone())?;
+        let mut triage = Triage::new(model, self.window, self.engine.options(), limits.clone())?;
         let mut followed = None;
         if self.follow {
             triage = triage.remembering()?;
