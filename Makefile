@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm setup cross lint doc bench bench-peers clean
+.PHONY: demo test test-arm setup dist cross lint doc bench bench-peers clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -26,6 +26,11 @@ test: setup
 test-arm:
 	scripts/arm setup
 	scripts/arm test
+
+## dist: the program as it is handed to users: smaller, linked with optimization across crates; takes minutes
+dist:
+	$(CARGO) build --profile dist --bin hemapatch
+	@ls -l target/dist/hemapatch
 
 ## cross: the program for aarch64 (also fully static) and armv7, in target/cross
 cross:
