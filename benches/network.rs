@@ -12,7 +12,6 @@ use hemapatch::phantom::{Phantom, Spec};
 use hemapatch::prep::Scratch;
 use hemapatch::simd::{Kernels, Level};
 use ndarray::Array2;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Instant;
@@ -39,9 +38,8 @@ static PATCHES: LazyLock<Patches> = LazyLock::new(|| {
 });
 
 fn engine(precision: Precision, level: Option<Level>) -> Box<dyn Engine> {
-    let options = EngineOptions::new(NonZeroUsize::MIN);
-    let options = EngineOptions { precision: Some(precision), level, ..options };
-    engine::load(&MODEL, options).expect("the shipped model loads")
+    engine::load(&MODEL, EngineOptions { precision: Some(precision), level })
+        .expect("the shipped model loads")
 }
 
 fn count() -> usize {

@@ -19,7 +19,7 @@ use tempfile::tempdir;
 
 fn triage() -> Triage {
     let model = Model::open(Path::new("models/ich16")).unwrap();
-    Triage::new(model, None, EngineOptions::new(NonZeroUsize::MIN), Limits::default()).unwrap()
+    Triage::new(model, None, EngineOptions::default(), NonZeroUsize::MIN, Limits::default()).unwrap()
 }
 
 /// Moves the slices into a folder one by one; after how many there was an alert, and the report on all of them.

@@ -375,7 +375,7 @@ class Bench:
 
     def equal_patches(self):
         self.say(f"## equal patches once: {self.series_name}, one thread")
-        resident = Resident("equal", [self.engine, "equal", SHIPPED, self.series, 1])
+        resident = Resident("equal", [self.engine, "equal", SHIPPED, self.series])
         once, each, ratios = [], [], []
         for _ in range(self.turns):
             seconds = resident.ask("run 1")

@@ -4,12 +4,12 @@
 //! peers levels
 //! peers cut MODEL OUT SERIES       the different patches of a series, or of one patient's PNGs in order, into a file
 //! peers run MODEL PATCHES PRECISION THREADS [LEVEL]
-//! peers equal MODEL SERIES THREADS
+//! peers equal MODEL SERIES
 //! ```
 //! The last two answer each `run` on their standard input with what it took in seconds, in JSON, and `logits FILE`
 //! with the file.
 
-use hemapatch::engine::{self, Engine, EngineOptions, Precision};
+use hemapatch::engine::{self, Engine, EngineError, EngineOptions, Precision};
 use hemapatch::limits::Limits;
 use hemapatch::model::Model;
 use hemapatch::patch::{Grid, Neighbourhood, Patches, Pyramid};
@@ -23,6 +23,8 @@ use std::error::Error;
 use std::io::BufRead;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 type Done = Result<(), Box<dyn Error>>;
@@ -36,7 +38,7 @@ fn main() -> Done {
         ["run", model, patches, precision, threads, level @ ..] => {
             return run(model, patches, precision, threads, level.first().copied());
         }
-        ["equal", model, series, threads] => return equal(model, series, threads),
+        ["equal", model, series] => return equal(model, series),
         // What `cargo bench` and `cargo test` do of themselves.
         _ => println!("a part of `make bench-peers`, which says what to run"),
     }
@@ -48,16 +50,10 @@ fn levels() -> Vec<&'static str> {
     Level::available().into_iter().filter(|&level| level != Level::Scalar).map(Level::name).collect()
 }
 
-fn load(
-    model: &Model,
-    precision: &str,
-    threads: &str,
-    level: Option<&str>,
-) -> Result<Box<dyn Engine>, Box<dyn Error>> {
+fn load(model: &Model, precision: &str, level: Option<&str>) -> Result<Box<dyn Engine>, Box<dyn Error>> {
     let precision = Precision::ALL.into_iter().find(|known| known.name() == precision);
     let level = level.map(|name| Level::from_name(name).ok_or("no such level")).transpose()?;
-    let options = EngineOptions { precision, level, ..EngineOptions::new(threads.parse::<NonZeroUsize>()?) };
-    let engine = engine::load(model, options)?;
+    let engine = engine::load(model, EngineOptions { precision, level })?;
     // Otherwise another engine would be measured than the table says.
     if let Some(note) = engine.note() {
         return Err(note.into());
@@ -76,35 +72,71 @@ fn serve(mut answer: impl FnMut(&str) -> Result<serde_json::Value, Box<dyn Error
 fn run(model: &str, patches: &str, precision: &str, threads: &str, level: Option<&str>) -> Done {
     let model = Model::open(Path::new(model))?;
     let patch = &model.manifest().patch;
-    let patches = Patches::given(&patch.views, patch.size, std::fs::read(patches)?);
-    let count = patches.grid().patches();
-    let mut engine = load(&model, precision, threads, level)?;
-    let mut logits = Array2::zeros((0, 0));
-    engine.run(&patches, &mut logits)?;
+    let (bytes, length) = (std::fs::read(patches)?, model.manifest().network.input.iter().product::<usize>());
+    let count = bytes.len() / length;
+    let threads: NonZeroUsize = threads.parse()?;
+    let mut engines = engine::on_threads(load(&model, precision, level)?, threads)?;
+    // Threads take parts as `triage` takes slices; one thread needs none.
+    let parts = if engines.len() == 1 { 1 } else { PARTS * engines.len() };
+    let part = |bytes: &[u8]| (Patches::given(&patch.views, patch.size, bytes.into()), Mutex::default());
+    let parts: Vec<Part> = bytes.chunks(count.div_ceil(parts) * length).map(part).collect();
+    run_parts(&mut engines, &parts, 1)?;
     println!(
         "{}",
         serde_json::json!({
-            "engine": engine.name(),
-            "level": engine.level().map(Level::name),
+            "engine": engines[0].name(),
+            "level": engines[0].level().map(Level::name),
             "patches": count,
         })
     );
     serve(|line| match line.split_once(' ') {
         Some(("run", times)) => {
-            let times: u32 = times.parse()?;
+            let times: usize = times.parse()?;
             let started = Instant::now();
-            for _ in 0..times {
-                engine.run(&patches, &mut logits)?;
-            }
-            Ok(serde_json::json!({ "seconds": started.elapsed().as_secs_f64() / f64::from(times) }))
+            run_parts(&mut engines, &parts, times)?;
+            Ok(serde_json::json!({ "seconds": started.elapsed().as_secs_f64() / times as f64 }))
         }
         Some(("logits", path)) => {
-            let bytes: Vec<u8> = logits.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+            let (mut bytes, mut rows) = (Vec::new(), 0);
+            for (_, logits) in &parts {
+                let logits = logits.lock().expect("no thread panicked");
+                bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
+                rows += logits.nrows();
+            }
             std::fs::write(path, bytes)?;
-            Ok(serde_json::json!({ "logits": logits.shape() }))
+            Ok(serde_json::json!({ "logits": rows }))
         }
         _ => Err("run TIMES or logits FILE".into()),
     })
+}
+
+/// Parts that each of several threads takes, on average.
+const PARTS: usize = 8;
+
+/// Patches and their logits.
+type Part = (Patches, Mutex<Array2<f32>>);
+
+/// Runs all parts so many times, each by the thread that is free.
+fn run_parts(engines: &mut [Box<dyn Engine>], parts: &[Part], times: usize) -> Done {
+    let next = AtomicUsize::new(0);
+    let turn = |engine: &mut Box<dyn Engine>| {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= parts.len() * times {
+                return Ok(());
+            }
+            let (patches, logits) = &parts[number % parts.len()];
+            engine.run(patches, &mut logits.lock().expect("no thread panicked"))?;
+        }
+    };
+    let ended: Result<(), EngineError> = std::thread::scope(|scope| {
+        let turn = &turn;
+        let (own, others) = engines.split_first_mut().expect("one thread at least");
+        let others: Vec<_> = others.iter_mut().map(|engine| scope.spawn(move || turn(engine))).collect();
+        let own = turn(own);
+        others.into_iter().map(|other| other.join().expect("no thread panics")).chain([own]).collect()
+    });
+    Ok(ended?)
 }
 
 /// Prepared slices in order.
@@ -168,12 +200,12 @@ fn cut(model: &str, out: &str, sources: &[&str]) -> Done {
 }
 
 /// A whole series slice by slice, as triage does it, and the same with every place of the grid through the network.
-fn equal(model: &str, series: &str, threads: &str) -> Done {
+fn equal(model: &str, series: &str) -> Done {
     let model = Model::open(Path::new(model))?;
     let patch = &model.manifest().patch;
     let slices = slices(&model, &[series])?;
     let grid = Grid::over(slices[0].rows(), slices[0].columns(), patch.size);
-    let mut engine = load(&model, "int8", threads, None)?;
+    let mut engine = load(&model, "int8", None)?;
     let mut patches = Patches::new(grid, &patch.views);
     let (mut once, mut each) = (Array2::zeros((0, 0)), Array2::zeros((0, 0)));
     let mut whole = Vec::new();

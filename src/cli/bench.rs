@@ -45,11 +45,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
-        let options = self.engine.options();
+        let (options, threads) = (self.engine.options(), self.engine.threads());
         let folder = model::folder(self.model.clone())?;
         // Once for nothing: what cannot be measured should say so before a phantom is made, and the model's files are
         // then in the page cache, whatever ran before.
-        drop(measure::load(&folder, options)?);
+        drop(measure::load(&folder, options, threads)?);
         // Removed when this function ends, also by an error.
         let (paths, _phantom) = match self.paths.as_slice() {
             [] => {
@@ -59,7 +59,7 @@ impl Arguments {
             }
             paths => (paths.to_vec(), None),
         };
-        let loaded = measure::load(&folder, options)?;
+        let loaded = measure::load(&folder, options, threads)?;
         let limits = Limits::default();
         let assembly = series::assemble(series::find(&paths, &limits), &limits);
         let [study] = assembly.studies.as_slice() else {
@@ -67,7 +67,7 @@ impl Arguments {
         };
         let choice = series::choose(study, 1)
             .map_err(|none| Error::Refused { code: (&none).into(), detail: none.to_string() })?;
-        let measured = measure::measure(loaded, choice.series, &limits, options.threads, self.seconds)?;
+        let measured = measure::measure(loaded, choice.series, &limits, self.seconds)?;
         let synthetic = self.paths.is_empty();
         if self.json { say(&line(&measured, synthetic)) } else { say(&page(&measured, synthetic)) }?;
         Ok(Exit::Done)

@@ -19,10 +19,13 @@ pub(super) struct EngineArguments {
 }
 
 impl EngineArguments {
-    pub fn options(&self) -> EngineOptions {
+    pub fn threads(&self) -> NonZeroUsize {
         let threads = self.threads.or_else(|| std::thread::available_parallelism().ok());
-        let threads = threads.unwrap_or(NonZeroUsize::MIN);
-        EngineOptions { threads, precision: self.precision, level: self.simd }
+        threads.unwrap_or(NonZeroUsize::MIN)
+    }
+
+    pub fn options(&self) -> EngineOptions {
+        EngineOptions { precision: self.precision, level: self.simd }
     }
 }
 

@@ -4,7 +4,6 @@ use super::say;
 use crate::engine::{self, EngineOptions, Precision};
 use crate::error::{Error, Exit};
 use crate::model::{self, MANIFEST, Manifest, Model};
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// The model that is used where none is named.
@@ -66,9 +65,8 @@ impl Arguments {
                 let Manifest { name, version, .. } = model.manifest();
                 for precision in [Precision::F32, Precision::Int8] {
                     let Some(sha256) = precision.sha256(&model) else { continue };
-                    let options = EngineOptions::new(NonZeroUsize::MIN);
                     let engine =
-                        engine::load(&model, EngineOptions { precision: Some(precision), ..options })?;
+                        engine::load(&model, EngineOptions { precision: Some(precision), level: None })?;
                     let runs = engine
                         .level()
                         .map_or(engine.name().to_owned(), |level| format!("{} on {level}", engine.name()));

@@ -61,7 +61,8 @@ impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
         let model = Model::open(&model::folder(self.model.clone())?)?;
         let limits = Limits::default();
-        let mut triage = Triage::new(model, self.window, self.engine.options(), limits.clone())?;
+        let mut triage =
+            Triage::new(model, self.window, self.engine.options(), self.engine.threads(), limits.clone())?;
         let mut followed = None;
         if self.follow {
             triage = triage.remembering()?;

@@ -1,7 +1,7 @@
 //! What the tests of both arithmetics draw their networks with, and write them into.
 
 use super::fused::Window;
-use super::fused::network::Network;
+use super::fused::network::{Buffers, Network};
 use crate::simd::Numbers;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
@@ -54,10 +54,35 @@ pub fn patches(shape: &Drawn, count: usize) -> Vec<u8> {
     (0..count * shape.views * shape.size * shape.size).map(|_| random.below(256) as u8).collect()
 }
 
+/// A network with the memory that it needs.
+pub struct Ready<'a, N: Numbers> {
+    network: &'a Network<N>,
+    levels: Vec<N::Level>,
+    buffers: Buffers<N>,
+}
+
+impl<'a, N: Numbers> Ready<'a, N> {
+    pub fn new(network: &'a Network<N>) -> Ready<'a, N> {
+        let levels = vec![N::Level::default(); network.batch() * network.stride()];
+        Ready { network, levels, buffers: network.buffers() }
+    }
+
+    /// Batch after batch.
+    pub fn run(&mut self, patches: &[u8], count: usize) -> Vec<f32> {
+        let (batch, outputs) = (self.network.batch_of(count), self.network.outputs());
+        let length = patches.len() / count.max(1);
+        let mut logits = vec![0.0; count * outputs];
+        for (patches, logits) in patches.chunks(batch * length.max(1)).zip(logits.chunks_mut(batch * outputs))
+        {
+            self.network.lay_out(patches, &mut self.levels);
+            self.network.run(&self.levels, logits, &mut self.buffers);
+        }
+        logits
+    }
+}
+
 pub fn run<N: Numbers>(network: &Network<N>, patches: &[u8], count: usize) -> Vec<f32> {
-    let mut logits = vec![0.0; count * network.outputs()];
-    network.run(patches, &mut logits, &mut network.buffers());
-    logits
+    Ready::new(network).run(patches, count)
 }
 
 pub fn bits(logits: &[f32]) -> Vec<u32> {

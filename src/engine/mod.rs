@@ -8,7 +8,6 @@ mod float;
 mod fused;
 mod integer;
 mod remember;
-mod threads;
 mod tract;
 
 use crate::model::{Int8, Model};
@@ -110,22 +109,13 @@ impl fmt::Display for Precision {
     }
 }
 
-/// How to run.
-#[derive(Clone, Copy, Debug)]
+/// How to run. The default suits the model and the processor best.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct EngineOptions {
-    /// Threads that patches are spread over.
-    pub threads: NonZeroUsize,
     /// Which network; `None` for integers where the model has them, which is several times faster.
     pub precision: Option<Precision>,
     /// The instruction set of our kernels; `None` for the best of this processor.
     pub level: Option<Level>,
-}
-
-impl EngineOptions {
-    /// What suits the model and the processor best, on so many threads.
-    pub fn new(threads: NonZeroUsize) -> Self {
-        Self { threads, precision: None, level: None }
-    }
 }
 
 /// Why a network cannot be loaded (exit code 6, or 2 where what was asked for is not to be had) or run (exit code 1).
@@ -207,7 +197,8 @@ pub fn check_finite(logits: &Array2<f32>) -> Result<(), EngineError> {
     }
 }
 
-/// Loads the network of a model that `options` ask for.
+/// Loads the network of a model that `options` ask for. It runs on the thread that calls it; for more,
+/// [`Engine::another`].
 ///
 /// # Errors
 /// [`EngineError::Load`] and [`EngineError::Shape`] for the model's mistakes, [`EngineError::NoIntegers`],
@@ -228,16 +219,36 @@ pub fn load(model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, En
     }
 }
 
+/// The logits of so many patches and outputs, whatever was there before.
+fn resized(logits: &mut Array2<f32>, shape: [usize; 2]) -> &mut [f32] {
+    if logits.dim() != shape.into() {
+        *logits = Array2::zeros(shape);
+    }
+    logits.as_slice_mut().expect("made in standard layout")
+}
+
+/// As many engines as threads, the given one among them.
+///
+/// # Errors
+/// Those of [`Engine::another`].
+pub fn on_threads(
+    engine: Box<dyn Engine>,
+    threads: NonZeroUsize,
+) -> Result<Vec<Box<dyn Engine>>, EngineError> {
+    let others = (1..threads.get()).map(|_| engine.another()).collect::<Result<Vec<_>, _>>()?;
+    Ok(std::iter::once(engine).chain(others).collect())
+}
+
 /// The same engine, which answers patches that it has seen before from memory: about 10 KiB a slice.
 pub fn remembering(engine: Box<dyn Engine>) -> Box<dyn Engine> {
     Box::new(Remembering::new(engine))
 }
 
 fn load_integers(file: &[u8], model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
-    match integer::load(file, model, kernels(options.level)?, options.threads)? {
+    match integer::load(file, model, kernels(options.level)?)? {
         Found::Engine(engine) => Ok(engine),
         Found::Other(reason) => {
-            let tract = TractEngine::load(file, Precision::Int8, model, options.threads, reason)?;
+            let tract = TractEngine::load(file, Precision::Int8, model, reason)?;
             Ok(Box::new(tract))
         }
     }
@@ -246,13 +257,13 @@ fn load_integers(file: &[u8], model: &Model, options: EngineOptions) -> Result<B
 fn load_floats(model: &Model, options: EngineOptions) -> Result<Box<dyn Engine>, EngineError> {
     let (file, kernels) = (model.network(), kernels(options.level)?);
     let found = match kernels.floats() {
-        Some(kernels) => float::load(file, model, kernels, options.threads)?,
+        Some(kernels) => float::load(file, model, kernels)?,
         None => Found::Other(format!("{} has no fused multiply-add", kernels.level())),
     };
     match found {
         Found::Engine(engine) => Ok(engine),
         Found::Other(reason) => {
-            let tract = TractEngine::load(file, Precision::F32, model, options.threads, reason)?;
+            let tract = TractEngine::load(file, Precision::F32, model, reason)?;
             Ok(Box::new(tract))
         }
     }

@@ -1,13 +1,11 @@
 //! A network file through tract as it is, with the batch size fixed: what [`integer`](super::integer) and
 //! [`float`](super::float) do not know, or have no kernels for.
 
-use super::threads::{Work, spread};
-use super::{Engine, EngineError, Precision};
+use super::{Engine, EngineError, Precision, resized};
 use crate::model::Model;
 use crate::patch::Patches;
 use crate::simd::Level;
 use ndarray::Array2;
-use std::num::NonZeroUsize;
 use tract_core::prelude::*;
 use tract_onnx::prelude::{Framework, InferenceModelExt};
 
@@ -16,8 +14,7 @@ use tract_onnx::prelude::{Framework, InferenceModelExt};
 const BATCH: usize = 32;
 
 pub(super) struct TractEngine {
-    /// One a thread.
-    workers: Vec<TypedSimpleState>,
+    state: TypedSimpleState,
     shape: [usize; 4],
     outputs: usize,
     precision: Precision,
@@ -34,7 +31,6 @@ impl TractEngine {
         file: &[u8],
         precision: Precision,
         model: &Model,
-        threads: NonZeroUsize,
         note: String,
     ) -> Result<Self, EngineError> {
         let [views, rows, columns] = model.manifest().network.input;
@@ -48,8 +44,14 @@ impl TractEngine {
             let found = found.map_or_else(|| "no fixed shape".into(), |shape| format!("{shape:?}"));
             return Err(EngineError::Shape { found, batch: BATCH, labels, outputs });
         }
-        let workers = (0..threads.get()).map(|_| plan.spawn()).collect::<TractResult<_>>().map_err(load)?;
-        Ok(Self { workers, shape, outputs, precision, note })
+        let state = plan.spawn().map_err(load)?;
+        Ok(Self { state, shape, outputs, precision, note })
+    }
+
+    fn run_batch(&mut self, patches: &[u8], logits: &mut [f32]) -> TractResult<()> {
+        let output = self.state.run(tvec!(batch(patches, self.precision, &self.shape)?.into()))?;
+        logits.copy_from_slice(&output[0].try_as_plain_ram()?.as_slice::<f32>()?[..logits.len()]);
+        Ok(())
     }
 }
 
@@ -77,26 +79,20 @@ fn batch(patches: &[u8], precision: Precision, shape: &[usize]) -> TractResult<T
 
 impl Engine for TractEngine {
     fn run(&mut self, patches: &Patches, logits: &mut Array2<f32>) -> Result<(), EngineError> {
-        let (shape, outputs, precision, length) =
-            (self.shape, self.outputs, self.precision, patches.length());
-        let work = Work { patches: patches.unique(), length, outputs, batch: BATCH };
-        spread(&mut self.workers, work, logits, |worker, patches, logits| {
-            let output = worker.run(tvec!(batch(patches, precision, &shape)?.into()))?;
-            logits.copy_from_slice(&output[0].try_as_plain_ram()?.as_slice::<f32>()?[..logits.len()]);
-            Ok(())
-        })
+        let length = patches.length();
+        let logits = resized(logits, [patches.unique().len() / length, self.outputs]);
+        let batches = patches.unique().chunks(BATCH * length).zip(logits.chunks_mut(BATCH * self.outputs));
+        for (patches, logits) in batches {
+            self.run_batch(patches, logits).map_err(|e| EngineError::Run { reason: format!("{e:#}") })?;
+        }
+        Ok(())
     }
 
     fn another(&self) -> Result<Box<dyn Engine>, EngineError> {
-        let worker = self.workers[0].plan().spawn();
-        let worker = worker.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
-        Ok(Box::new(Self {
-            workers: vec![worker],
-            shape: self.shape,
-            outputs: self.outputs,
-            precision: self.precision,
-            note: self.note.clone(),
-        }))
+        let state = self.state.plan().spawn();
+        let state = state.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
+        let Self { shape, outputs, precision, ref note, .. } = *self;
+        Ok(Box::new(Self { state, shape, outputs, precision, note: note.clone() }))
     }
 
     fn name(&self) -> &'static str {

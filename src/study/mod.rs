@@ -66,8 +66,13 @@ pub struct Triage {
     limits: Limits,
 }
 
+/// One for each thread.
+fn workers(engine: Box<dyn Engine>, threads: NonZeroUsize) -> Result<Vec<Worker>, EngineError> {
+    Ok(engine::on_threads(engine, threads)?.into_iter().map(Worker::new).collect())
+}
+
 impl Triage {
-    /// Loads a model's network.
+    /// Loads a model's network. Slices are spread over the threads.
     ///
     /// `window` replaces the manifest's, for facilities that set their own.
     ///
@@ -77,12 +82,10 @@ impl Triage {
         model: Model,
         window: Option<Window>,
         options: EngineOptions,
+        threads: NonZeroUsize,
         limits: Limits,
     ) -> Result<Self, EngineError> {
-        let alone = EngineOptions { threads: NonZeroUsize::MIN, ..options };
-        let first = engine::load(&model, alone)?;
-        let others = (1..options.threads.get()).map(|_| first.another()).collect::<Result<Vec<_>, _>>()?;
-        let workers = std::iter::once(first).chain(others).map(Worker::new).collect();
+        let workers = workers(engine::load(&model, options)?, threads)?;
         let window = window.unwrap_or(model.window());
         Ok(Self { model, window, workers, limits })
     }
@@ -90,10 +93,8 @@ impl Triage {
     /// Lets it remember what the network said of each slice, for studies that are looked at more than once
     /// ([`Early`]): about 10 KiB a slice.
     pub fn remembering(mut self) -> Result<Self, EngineError> {
-        let threads = self.workers.len();
-        let first = engine::remembering(self.workers.swap_remove(0).engine);
-        let others = (1..threads).map(|_| first.another()).collect::<Result<Vec<_>, _>>()?;
-        self.workers = std::iter::once(first).chain(others).map(Worker::new).collect();
+        let threads = NonZeroUsize::new(self.workers.len()).expect("at least one");
+        self.workers = workers(engine::remembering(self.workers.swap_remove(0).engine), threads)?;
         Ok(self)
     }
 

@@ -7,7 +7,6 @@ use hemapatch::phantom::{Phantom, Spec};
 use hemapatch::prep::Scratch;
 use hemapatch::simd::Level;
 use ndarray::Array2;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 
@@ -31,9 +30,7 @@ pub fn cut(model: &Model, [before, this, after]: [&Array2<u8>; 3]) -> Patches {
 
 /// The engine's logits.
 pub fn logits(model: &Model, patches: &Patches, precision: Precision, level: Option<Level>) -> Array2<f32> {
-    let options = EngineOptions::new(NonZeroUsize::new(2).unwrap());
-    let mut engine =
-        engine::load(model, EngineOptions { precision: Some(precision), level, ..options }).unwrap();
+    let mut engine = engine::load(model, EngineOptions { precision: Some(precision), level }).unwrap();
     assert_eq!((engine.precision(), engine.note()), (precision, None));
     let mut logits = Array2::zeros((0, 0));
     engine.run(patches, &mut logits).unwrap();

@@ -12,7 +12,6 @@ use hemapatch::model::{
     Decision, Evidence, INTENDED_USE, MANIFEST, Manifest, Model, ModelError, Network, Outputs, Patch, SCHEMA,
     SlicePreparation, sha256_hex,
 };
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -175,6 +174,6 @@ fn write_model(mut manifest: Manifest, network: &[u8], folder: &Path) -> Result<
     write(NETWORK, network)?;
     write(MANIFEST, toml::to_string_pretty(&manifest)?.as_bytes())?;
     let model = Model::open(folder)?;
-    engine::load(&model, EngineOptions::new(NonZeroUsize::MIN))?;
+    engine::load(&model, EngineOptions::default())?;
     Ok(model)
 }

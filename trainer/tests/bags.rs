@@ -22,7 +22,6 @@ use hemapatch_train::train::{Ending, Job, WEIGHTS};
 use indicatif::ProgressBar;
 use ndarray::Array2;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -203,7 +202,7 @@ fn engine_and_trainer_give_a_bag_the_same_logits() {
     let folder = tempfile::tempdir().unwrap();
     let passport = Passport::phe_sich(recipe.method, "0.0.0");
     let model = export::export_bags(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();
-    let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
+    let mut engine = engine::load(&model, EngineOptions::default()).unwrap();
     let mut outputs = Array2::zeros((0, 0));
     engine.run(&patches, &mut outputs).unwrap();
     let times = evidence::times(patches.places(), patches.in_bag(), outputs.nrows());

@@ -7,7 +7,6 @@ use hemapatch_train::evaluate::Judgement;
 use hemapatch_train::random::Random;
 use hemapatch_train::recipe::{BatchPlan, Recipe};
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -102,7 +101,7 @@ fn labelled_patches_become_a_model_that_the_engine_opens() {
     let words = ["--description", "A test.", "--training-data", "Drawn squares.", "--license", "CC0-1.0"];
     run(&[&["export", "--spacing-mm", "0.4,0.5", "--window-hu", "-10,90"], &words[..]].concat());
     let model = Model::open(&out.path().join("model")).unwrap();
-    engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
+    engine::load(&model, EngineOptions::default()).unwrap();
     let manifest = model.manifest();
     assert_eq!((manifest.license.as_str(), manifest.training_data.as_str()), ("CC0-1.0", "Drawn squares."));
     assert_eq!((manifest.patch.spacing_mm, manifest.preparation.window_hu), ([0.4, 0.5], [-10, 90]));

@@ -20,7 +20,6 @@ use hemapatch_train::recipe::Recipe;
 use hemapatch_train::score;
 use hemapatch_train::weights::Weights;
 use ndarray::{Array2, aview1};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::Command;
 use tch::Tensor;
@@ -90,7 +89,7 @@ fn in_the_engine(file: &[u8], net: &ResNet18, recipe: &Recipe, patches: &Patches
     std::fs::write(folder.path().join(quantize::NETWORK), file).unwrap();
     std::fs::write(folder.path().join(MANIFEST), toml::to_string_pretty(&manifest).unwrap()).unwrap();
     let model = Model::open(folder.path()).unwrap();
-    let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
+    let mut engine = engine::load(&model, EngineOptions::default()).unwrap();
     assert_eq!((engine.precision(), engine.note()), (Precision::Int8, None), "the form is recognised");
     let mut logits = Array2::zeros((0, 0));
     engine.run(patches, &mut logits).unwrap();

@@ -11,7 +11,6 @@ use hemapatch_train::random::Random;
 use hemapatch_train::recipe::Recipe;
 use hemapatch_train::weights::Weights;
 use ndarray::Array2;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use tch::nn::ModuleT;
 use tch::{Kind, Tensor};
@@ -41,7 +40,7 @@ fn engine_and_trainer_give_the_same_logits_on_a_thousand_patches() {
         let model = export::export(&weights.net, &recipe, &choices, &passport, folder.path()).unwrap();
         assert!(model.network().len() < 9_000_000, "dead taps are left out");
 
-        let mut engine = engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).unwrap();
+        let mut engine = engine::load(&model, EngineOptions::default()).unwrap();
         let mut found = Array2::zeros((0, 0));
         engine.run(&patches, &mut found).unwrap();
         let expected = tch::no_grad(|| weights.net.forward_t(&gray, false));

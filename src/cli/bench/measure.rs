@@ -3,7 +3,7 @@
 //! A figure of a busy machine says little, a share of what the same cores do in the same moment says much: so the
 //! network and the yardstick run in turns.
 
-use crate::engine::{self, Engine, EngineOptions, LayerTime, Precision};
+use crate::engine::{self, Engine, EngineError, EngineOptions, LayerTime, Precision};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::model::Model;
@@ -89,15 +89,16 @@ impl Measured {
 /// A model with its engine.
 pub(super) struct Loaded {
     model: Model,
-    engine: Box<dyn Engine>,
+    /// One a thread.
+    engines: Vec<Box<dyn Engine>>,
     first_inference_ms: f64,
 }
 
-/// Loads a model and runs one patch.
+/// Loads a model and runs one patch, and makes one more engine for each other thread.
 ///
 /// # Errors
 /// Those of [`Model::open`], [`engine::load`] and [`Engine::run`].
-pub(super) fn load(folder: &Path, options: EngineOptions) -> Result<Loaded, Error> {
+pub(super) fn load(folder: &Path, options: EngineOptions, threads: NonZeroUsize) -> Result<Loaded, Error> {
     let started = Instant::now();
     let model = Model::open(folder)?;
     let mut engine = engine::load(&model, options)?;
@@ -105,7 +106,8 @@ pub(super) fn load(folder: &Path, options: EngineOptions) -> Result<Loaded, Erro
     let length = model.manifest().network.input.iter().product();
     let one = Patches::given(&patch.views, patch.size, vec![0; length]);
     engine.run(&one, &mut Array2::zeros((0, 0)))?;
-    Ok(Loaded { first_inference_ms: milliseconds(started), model, engine })
+    let first_inference_ms = milliseconds(started);
+    Ok(Loaded { model, engines: engine::on_threads(engine, threads)?, first_inference_ms })
 }
 
 /// Times of the steps of a series, and patches of it to go on with.
@@ -128,17 +130,19 @@ pub(super) fn measure(
     loaded: Loaded,
     series: &Series,
     limits: &Limits,
-    threads: NonZeroUsize,
     seconds: Duration,
 ) -> Result<Measured, Error> {
-    let Loaded { model, mut engine, first_inference_ms } = loaded;
+    let Loaded { model, mut engines, first_inference_ms } = loaded;
     let mut steps = Steps::default();
-    steps.take(&model, engine.as_mut(), series, limits)?;
+    steps.take(&model, engines[0].as_mut(), series, limits)?;
     let patch = &model.manifest().patch;
     let patches = Patches::given(&patch.views, patch.size, std::mem::take(&mut steps.patches));
-    let turns = turns(engine.as_mut(), &patches, threads, seconds)?;
-    let count = patches.grid().patches() as f64;
-    let layers = turns.layers(count);
+    let turns = turns(&mut engines, &patches, seconds)?;
+    let (threads, engine) = (engines.len(), &engines[0]);
+    let of_one = patches.grid().patches();
+    let layers = turns.layers(of_one as f64);
+    // Each thread runs them all.
+    let count = (of_one * threads) as f64;
     let multiply_adds =
         layers.as_ref().map(|layers| layers.iter().map(|layer| layer.multiply_adds).sum::<u64>());
     let products = multiply_adds.map(|multiply_adds| multiply_adds as f64 * count);
@@ -148,7 +152,7 @@ pub(super) fn measure(
         engine: engine.name(),
         precision: engine.precision(),
         level: engine.level(),
-        threads: threads.get(),
+        threads,
         processor: processor(),
         patches_per_second: Spread::of(turns.run.iter().map(|seconds| count / seconds).collect()),
         gmac_per_second: products.map(|products| Spread::of(gmac(products).collect())),
@@ -157,7 +161,7 @@ pub(super) fn measure(
             .filter(|_| !turns.peak.is_empty())
             .map(|products| Spread::of(share(products))),
         turns: turns.run.len(),
-        patches: patches.grid().patches(),
+        patches: of_one,
         multiply_adds,
         first_inference_ms,
         peak_memory_bytes: peak_memory_bytes(),
@@ -237,7 +241,7 @@ impl Steps {
 /// What the turns took.
 #[derive(Default)]
 struct Turns {
-    /// Seconds of the engine.
+    /// Seconds until all threads are done.
     run: Vec<f64>,
     /// GMAC/s of the yardstick on as many threads, and on one. Empty where there is none.
     peak: Vec<f64>,
@@ -246,27 +250,27 @@ struct Turns {
     layers: Vec<Vec<LayerTime>>,
 }
 
-fn turns(
-    engine: &mut dyn Engine,
-    patches: &Patches,
-    threads: NonZeroUsize,
-    seconds: Duration,
-) -> Result<Turns, Error> {
-    let yardstick = Yardstick::of(engine);
+fn turns(engines: &mut [Box<dyn Engine>], patches: &Patches, seconds: Duration) -> Result<Turns, Error> {
+    let yardstick = Yardstick::of(&*engines[0]);
+    let threads = engines.len();
     let mut turns = Turns::default();
-    let mut logits = Array2::zeros((0, 0));
+    let mut logits = vec![Array2::zeros((0, 0)); threads];
+    let mut run = |engines: &mut [Box<dyn Engine>]| -> Result<(), EngineError> {
+        let jobs = engines.iter_mut().zip(&mut logits);
+        on_threads(jobs.map(|(engine, logits)| move || engine.run(patches, logits))).into_iter().collect()
+    };
     // One that does not count: buffers and caches are as they will be.
-    engine.run(patches, &mut logits)?;
+    run(engines)?;
     let started = Instant::now();
     while turns.run.len() < FEWEST_TURNS || started.elapsed() < seconds {
         let since = Instant::now();
-        engine.run(patches, &mut logits)?;
+        run(engines)?;
         turns.run.push(since.elapsed().as_secs_f64());
         if let Some(yardstick) = &yardstick {
             turns.peak.push(yardstick.spin(threads));
-            turns.peak_of_one.push(yardstick.spin(NonZeroUsize::MIN));
+            turns.peak_of_one.push(yardstick.spin(1));
         }
-        turns.layers.extend(engine.profile(patches));
+        turns.layers.extend(engines[0].profile(patches));
     }
     Ok(turns)
 }
@@ -302,18 +306,27 @@ impl Yardstick {
     }
 
     /// GMAC/s on so many threads.
-    fn spin(&self, threads: NonZeroUsize) -> f64 {
-        let turn = || (self.spin)(self.steps);
+    fn spin(&self, threads: usize) -> f64 {
         let since = Instant::now();
-        let products: u64 = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.get()).map(|_| scope.spawn(turn)).collect();
-            let own = turn();
-            let others =
-                others.into_iter().map(|other| other.join().expect("a loop on registers does not panic"));
-            std::iter::once(own).chain(others).flatten().sum()
-        });
+        let products = on_threads((0..threads).map(|_| || (self.spin)(self.steps)));
+        let products: u64 = products.into_iter().flatten().sum();
         products as f64 / since.elapsed().as_secs_f64() / 1e9
     }
+}
+
+/// Does all at once, the first on this thread, and waits.
+fn on_threads<T: Send, F: FnOnce() -> T + Send>(jobs: impl Iterator<Item = F>) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let mut jobs = jobs;
+        let own = jobs.next();
+        let others: Vec<_> = jobs.map(|job| scope.spawn(job)).collect();
+        let own = own.map(|job| job());
+        let others = others.into_iter().map(|other| match other.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        own.into_iter().chain(others).collect()
+    })
 }
 
 impl Turns {

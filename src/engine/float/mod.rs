@@ -9,7 +9,6 @@ use super::fused::{self, Found, FusedEngine, Plan};
 use super::{EngineError, Precision};
 use crate::model::Model;
 use crate::simd::{Floats, Kernels};
-use std::num::NonZeroUsize;
 use tract_core::prelude::*;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
@@ -18,17 +17,12 @@ use tract_onnx::prelude::Framework;
 ///
 /// # Errors
 /// [`EngineError::Shape`] where the outputs are not those of the manifest.
-pub(super) fn load(
-    file: &[u8],
-    model: &Model,
-    kernels: Kernels<Floats>,
-    threads: NonZeroUsize,
-) -> Result<Found, EngineError> {
+pub(super) fn load(file: &[u8], model: &Model, kernels: Kernels<Floats>) -> Result<Found, EngineError> {
     let (typed, plan) = match read(file, model.manifest().network.input) {
         Ok(read) => read,
         Err(other) => return Ok(Found::Other(format!("{other:#}"))),
     };
-    let engine = FusedEngine::new(typed, &plan, Precision::F32, model, kernels, threads)?;
+    let engine = FusedEngine::new(typed, &plan, Precision::F32, model, kernels)?;
     Ok(Found::Engine(Box::new(engine)))
 }
 

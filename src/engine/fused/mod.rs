@@ -12,8 +12,7 @@ pub(super) mod reader;
 mod taps;
 mod window;
 
-use super::threads::{Work, spread};
-use super::{Engine, EngineError, LayerTime, Precision};
+use super::{Engine, EngineError, LayerTime, Precision, resized};
 use crate::model::Model;
 use crate::patch::Patches;
 use crate::simd::{Kernels, Level, Numbers};
@@ -21,7 +20,6 @@ use ndarray::Array2;
 use network::Network;
 pub(super) use operator::FusedNetwork;
 pub(super) use plan::Plan;
-use std::num::NonZeroUsize;
 use tract_core::prelude::*;
 use tract_onnx::prelude::{InferenceModel, InferenceModelExt};
 pub(super) use window::Window;
@@ -36,16 +34,17 @@ pub(super) enum Found {
 
 /// A plan whose one operator is the whole network.
 pub(super) struct FusedEngine<N: Numbers> {
-    /// One a thread, with its buffers.
-    workers: Vec<TypedSimpleState>,
+    /// Has the operator's buffers.
+    state: TypedSimpleState,
+    /// The batch, kept from one to the next.
+    levels: Arc<Tensor>,
     /// The one that the plan runs.
     network: Arc<Network<N>>,
-    views: [usize; 3],
     precision: Precision,
     level: Level,
 }
 
-impl<N: Numbers> FusedEngine<N> {
+impl<N: Numbers<Level: Datum>> FusedEngine<N> {
     /// Packs the plan that was made of a file's typed model.
     ///
     /// # Errors
@@ -57,7 +56,6 @@ impl<N: Numbers> FusedEngine<N> {
         precision: Precision,
         model: &Model,
         kernels: Kernels<N>,
-        threads: NonZeroUsize,
     ) -> Result<Self, EngineError> {
         let network = Network::new(plan, kernels);
         let (labels, outputs) = (model.manifest().network.labels.len(), network.outputs());
@@ -66,25 +64,43 @@ impl<N: Numbers> FusedEngine<N> {
             return Err(EngineError::Shape { found, batch: 1, labels, outputs: model.outputs() });
         }
         let network = Arc::new(network);
-        let plan = FusedNetwork::replace(typed, Arc::clone(&network)).and_then(TypedModel::into_runnable);
-        let workers = plan.and_then(|plan| (0..threads.get()).map(|_| plan.spawn()).collect());
-        let workers = workers.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
-        let (views, level) = (model.manifest().network.input, kernels.level());
-        Ok(Self { workers, network, views, precision, level })
+        FusedNetwork::replace(typed, Arc::clone(&network))
+            .and_then(TypedModel::into_runnable)
+            .and_then(|plan| Self::of(plan.spawn()?, network, precision, kernels.level()))
+            .map_err(not_loaded)
     }
 
-    /// Patches of a batch: as many batches for each thread, all of one size but for the last, and whole tiles where it
-    /// matters.
-    fn batch(&self, patches: &Patches) -> usize {
-        let (count, threads) = (patches.unique().len() / patches.length(), self.workers.len());
-        let most = self.network.batch();
-        let turns = count.div_ceil(threads * most).max(1);
-        count.div_ceil(turns * threads).next_multiple_of(HIGHEST_TILE).clamp(1, most)
+    fn of(
+        state: TypedSimpleState,
+        network: Arc<Network<N>>,
+        precision: Precision,
+        level: Level,
+    ) -> TractResult<Self> {
+        let levels = Arc::new(Tensor::zero_dt(N::Level::datum_type(), &[network.batch(), network.stride()])?);
+        Ok(Self { state, levels, network, precision, level })
+    }
+
+    /// Runs patches in batches.
+    ///
+    /// # Shape
+    /// `patches` is `[n, views, rows, columns]`, `logits` is `[n, outputs]`.
+    fn run_all(&mut self, patches: &[u8], length: usize, logits: &mut [f32]) -> TractResult<()> {
+        let (batch, outputs) = (self.network.batch_of(patches.len() / length), self.network.outputs());
+        for (patches, logits) in patches.chunks(batch * length).zip(logits.chunks_mut(batch * outputs)) {
+            // The plan has let go of it, so this is no copy.
+            let levels = Arc::make_mut(&mut self.levels);
+            self.network.lay_out(patches, levels.try_as_plain_ram_mut()?.as_slice_mut()?);
+            let count = tensor0((patches.len() / length) as i64);
+            let output = self.state.run(tvec!(Arc::clone(&self.levels).into_tvalue(), count.into()))?;
+            logits.copy_from_slice(&output[0].try_as_plain_ram()?.as_slice()?[..logits.len()]);
+        }
+        Ok(())
     }
 }
 
-/// Patches of the highest tile of any level: AMX takes as long for one of a single row.
-const HIGHEST_TILE: usize = 32;
+fn not_loaded(error: TractError) -> EngineError {
+    EngineError::Load { reason: format!("{error:#}") }
+}
 
 /// tract's typed model, for any number of patches of that shape whose numbers are of that kind.
 pub(super) fn typed(model: InferenceModel, kind: DatumType, views: [usize; 3]) -> TractResult<TypedModel> {
@@ -94,29 +110,18 @@ pub(super) fn typed(model: InferenceModel, kind: DatumType, views: [usize; 3]) -
     model.with_input_fact(0, kind.fact(shape).into())?.into_typed()
 }
 
-impl<N: Numbers> Engine for FusedEngine<N> {
+impl<N: Numbers<Level: Datum>> Engine for FusedEngine<N> {
     fn run(&mut self, patches: &Patches, logits: &mut Array2<f32>) -> Result<(), EngineError> {
-        let [views, rows, columns] = self.views;
-        let length = patches.length();
-        let work = Work {
-            patches: patches.unique(),
-            length,
-            outputs: self.network.outputs(),
-            batch: self.batch(patches),
-        };
-        spread(&mut self.workers, work, logits, |worker, patches, logits| {
-            let shape = [patches.len() / length, views, rows, columns];
-            let output = worker.run(tvec!(Tensor::from_shape(&shape, patches)?.into()))?;
-            logits.copy_from_slice(output[0].try_as_plain_ram()?.as_slice::<f32>()?);
-            Ok(())
-        })
+        let count = patches.unique().len() / patches.length();
+        self.run_all(patches.unique(), patches.length(), resized(logits, [count, self.network.outputs()]))
+            .map_err(|e| EngineError::Run { reason: format!("{e:#}") })
     }
 
     fn another(&self) -> Result<Box<dyn Engine>, EngineError> {
-        let worker = self.workers[0].plan().spawn();
-        let worker = worker.map_err(|e| EngineError::Load { reason: format!("{e:#}") })?;
-        let Self { ref network, views, precision, level, .. } = *self;
-        Ok(Box::new(Self { workers: vec![worker], network: Arc::clone(network), views, precision, level }))
+        let state = self.state.plan().spawn();
+        let another =
+            state.and_then(|state| Self::of(state, Arc::clone(&self.network), self.precision, self.level));
+        Ok(Box::new(another.map_err(not_loaded)?))
     }
 
     fn name(&self) -> &'static str {

@@ -18,6 +18,9 @@ fn batch(level: Level) -> usize {
     }
 }
 
+/// Patches of the highest tile of any level: AMX takes as long for one of a single row.
+const HIGHEST_TILE: usize = 32;
+
 /// A network whose weights are packed for one processor.
 #[derive(Debug)]
 pub struct Network<N: Numbers> {
@@ -38,10 +41,9 @@ struct Block<N: Numbers> {
     identity: Option<Vec<N::Step>>,
 }
 
-/// What a batch needs besides the weights, kept between batches.
+/// What a batch needs besides its own levels and the weights, kept between batches.
 #[derive(Clone)]
 pub struct Buffers<N: Numbers> {
-    gray: Vec<N::Level>,
     /// A block's hidden maps, and before any block the stem's.
     hidden: Vec<N::Level>,
     /// A block's input and output.
@@ -93,50 +95,70 @@ impl<N: Numbers> Network<N> {
         self.head.outputs()
     }
 
+    /// Levels of a patch as the first layer reads it.
+    pub fn stride(&self) -> usize {
+        self.gray.stride()
+    }
+
+    /// How many of `count` patches to run together: as many each time, but for the last, in as few batches as there can be, and
+    /// whole tiles where it matters.
+    pub fn batch_of(&self, count: usize) -> usize {
+        let batches = count.div_ceil(self.batch).max(1);
+        count.div_ceil(batches).next_multiple_of(HIGHEST_TILE).clamp(1, self.batch)
+    }
+
     /// Buffers for one thread.
     pub fn buffers(&self) -> Buffers<N> {
         let hidden = self.blocks.iter().map(|block| block.first.size()).fold(self.stem.size(), usize::max);
         let maps = self.blocks.iter().map(|block| block.second.size());
         let maps = maps.fold(self.pool.size() / self.batch, usize::max);
         Buffers {
-            gray: vec![N::Level::default(); self.batch * self.gray.stride()],
             hidden: vec![N::Level::default(); self.batch * hidden],
             maps: [maps, maps].map(|maps| vec![N::Level::default(); self.batch * maps]),
             sums: vec![N::Sum::default(); self.batch * self.outputs()],
         }
     }
 
-    /// Runs any number of patches.
+    /// Lays out the patches of a batch for [`run`](Network::run).
     ///
     /// # Shape
-    /// `patches` is `[n, views, rows, columns]`, `logits` is `[n, outputs]`.
-    pub fn run(&self, patches: &[u8], logits: &mut [f32], buffers: &mut Buffers<N>) {
-        let batches =
-            patches.chunks(self.batch * self.patch).zip(logits.chunks_mut(self.batch * self.outputs()));
-        for (patches, logits) in batches {
-            self.run_batch(patches, logits, buffers, || {});
-        }
+    /// `patches` is `[n, views, rows, columns]`; `levels` is `[batch, stride]`. What of it belongs to no pixel must be 0, and stays
+    /// so.
+    pub fn lay_out(&self, patches: &[u8], levels: &mut [N::Level]) {
+        self.gray.fill(patches, levels);
+    }
+
+    /// Runs a batch.
+    ///
+    /// # Shape
+    /// `levels` is what [`lay_out`](Network::lay_out) wrote, `logits` is `[n, outputs]`.
+    pub fn run(&self, levels: &[N::Level], logits: &mut [f32], buffers: &mut Buffers<N>) {
+        self.run_layers(levels, logits, buffers, || {});
     }
 
     /// Runs patches and says what each layer took.
     pub fn profile(&self, patches: &[u8]) -> Vec<LayerTime> {
         let mut layers = self.layers();
+        let mut levels = vec![N::Level::default(); self.batch * self.stride()];
         let mut buffers = self.buffers();
         let mut logits = vec![0.0; self.batch * self.outputs()];
-        for patches in patches.chunks(self.batch * self.patch) {
+        for patches in patches.chunks(self.batch_of(patches.len() / self.patch) * self.patch) {
             let logits = &mut logits[..patches.len() / self.patch * self.outputs()];
             let (mut rest, mut since) = (layers.iter_mut(), Instant::now());
-            self.run_batch(patches, logits, &mut buffers, || {
+            let mut done = || {
                 let now = Instant::now();
                 let layer = rest.next().expect("as many layers as there are");
                 layer.seconds += (now - since).as_secs_f64();
                 since = now;
-            });
+            };
+            self.lay_out(patches, &mut levels);
+            done();
+            self.run_layers(&levels, logits, &mut buffers, done);
         }
         layers
     }
 
-    /// All that [`run_batch`](Network::run_batch) does, in its order.
+    /// All that [`lay_out`](Network::lay_out) and [`run_layers`](Network::run_layers) do, in their order.
     fn layers(&self) -> Vec<LayerTime> {
         let layer =
             |name: String, products: usize| LayerTime { name, multiply_adds: products as u64, seconds: 0.0 };
@@ -150,18 +172,16 @@ impl<N: Numbers> Network<N> {
     }
 
     /// `done` is called behind each layer.
-    fn run_batch(
+    fn run_layers(
         &self,
-        patches: &[u8],
+        levels: &[N::Level],
         logits: &mut [f32],
         buffers: &mut Buffers<N>,
         mut done: impl FnMut(),
     ) {
-        let rows = patches.len() / self.patch;
-        let Buffers { gray, hidden, maps: [input, output], sums } = buffers;
-        self.gray.fill(patches, gray);
-        done();
-        self.stem.run(rows, &[gray], None, hidden);
+        let rows = logits.len() / self.outputs();
+        let Buffers { hidden, maps: [input, output], sums } = buffers;
+        self.stem.run(rows, &[levels], None, hidden);
         done();
         self.pool.run(rows * self.stem.channels(), hidden, input);
         done();

@@ -13,7 +13,6 @@ use super::{EngineError, Precision};
 use crate::model::Model;
 use crate::simd::Kernels;
 use description::Description;
-use std::num::NonZeroUsize;
 use tract_core::prelude::*;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
@@ -23,18 +22,13 @@ use tract_onnx::prelude::Framework;
 /// # Errors
 /// [`EngineError::Load`] where the numbers are not those of the document, [`EngineError::Shape`] where the outputs
 /// are not those of the manifest.
-pub(super) fn load(
-    file: &[u8],
-    model: &Model,
-    kernels: Kernels,
-    threads: NonZeroUsize,
-) -> Result<Found, EngineError> {
+pub(super) fn load(file: &[u8], model: &Model, kernels: Kernels) -> Result<Found, EngineError> {
     let (typed, description) = match read(file, model.manifest().network.input) {
         Ok(read) => read,
         Err(other) => return Ok(Found::Other(format!("{other:#}"))),
     };
     let plan = equations::plan(&description).map_err(|e| EngineError::Load { reason: e.to_string() })?;
-    let engine = FusedEngine::new(typed, &plan, Precision::Int8, model, kernels, threads)?;
+    let engine = FusedEngine::new(typed, &plan, Precision::Int8, model, kernels)?;
     Ok(Found::Engine(Box::new(engine)))
 }
 

@@ -26,7 +26,6 @@ use sample::{Sample, Stratum};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 /// File name of the quantized network in a model's folder.
@@ -151,7 +150,7 @@ pub fn write(quantized: &Quantized, folder: &Path) -> Result<Model, QuantizeErro
     put(NETWORK, &network)?;
     put(MANIFEST, toml::to_string_pretty(&manifest).map_err(ExportError::Manifest)?.as_bytes())?;
     let model = Model::open(folder)?;
-    engine::load(&model, EngineOptions::new(NonZeroUsize::MIN)).map_err(ExportError::Engine)?;
+    engine::load(&model, EngineOptions::default()).map_err(ExportError::Engine)?;
     Ok(model)
 }
 

@@ -16,7 +16,6 @@ use drawn::{Spelling, written};
 use ndarray::Array2;
 use reference::reference_logits;
 use sha2::{Digest, Sha256};
-use std::num::NonZeroUsize;
 use std::path::Path;
 use tract_core::prelude::*;
 use tract_onnx::pb::ModelProto;
@@ -120,12 +119,14 @@ fn every_spelling_gives_tracts_logits() {
         let expected = tracts_logits(&file, &patches, [9, 5, 16, 16]);
         let network = Network::new(&plan, best());
         assert_near(&run(&network, &patches, 9), &expected, 1e-5);
-        let model = FusedNetwork::replace(model, network).unwrap();
-        assert_eq!(model.nodes.len(), 2, "the input and the operator");
+        let mut levels = Tensor::zero::<f32>(&[network.batch(), network.stride()]).unwrap();
+        network.lay_out(&patches, levels.try_as_plain_ram_mut().unwrap().as_slice_mut().unwrap());
+        let model = FusedNetwork::replace(model, Arc::new(network)).unwrap();
+        assert_eq!(model.nodes.len(), 3, "the batch, the number of its patches, and the operator");
         let mut state = model.into_runnable().unwrap().spawn().unwrap();
-        let input = Tensor::from_shape(&[9, 5, 16, 16], &patches).unwrap();
-        let output = state.run(tvec!(input.into())).unwrap();
-        assert_near(output[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap(), &expected, 1e-5);
+        let output = state.run(tvec!(levels.into(), tensor0(9i64).into())).unwrap();
+        let logits = output[0].try_as_plain_ram().unwrap();
+        assert_near(&logits.as_slice::<f32>().unwrap()[..expected.len()], &expected, 1e-5);
     }
 }
 
@@ -178,8 +179,7 @@ fn the_shipped_network_gives_tracts_logits_and_classes() {
     let model = Model::open(Path::new("models/ich16")).unwrap();
     let patches = phantom_patches(&model);
     let count = patches.unique().len() / patches.length();
-    let options = EngineOptions::new(NonZeroUsize::new(2).unwrap());
-    let mut engine = load(&model, EngineOptions { precision: Some(Precision::F32), ..options }).unwrap();
+    let mut engine = load(&model, EngineOptions { precision: Some(Precision::F32), level: None }).unwrap();
     assert_eq!((engine.name(), engine.level(), engine.note()), ("hemapatch f32", Some(best().level()), None));
     let mut logits = Array2::zeros((0, 0));
     engine.run(&patches, &mut logits).unwrap();

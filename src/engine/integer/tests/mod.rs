@@ -9,7 +9,7 @@ mod reference;
 use super::description::{Description, Shortcut};
 use super::equations;
 use super::{recognise, understand};
-use crate::engine::drawn::{Graph, SHAPES, bits, patches, run};
+use crate::engine::drawn::{Graph, Ready, SHAPES, bits, patches, run};
 use crate::engine::fused::FusedNetwork;
 use crate::engine::fused::network::Network;
 use crate::simd::{Integers, Kernels, Level};
@@ -59,10 +59,9 @@ fn a_batch_of_any_size_gives_each_patch_its_own_logits() {
     let (most, length) = (3 * batch - 5, shape.views * shape.size * shape.size);
     let patches = patches(shape, most);
     let each: Vec<f32> = patches.chunks(length).flat_map(|patch| run(&network, patch, 1)).collect();
-    let mut buffers = network.buffers();
+    let mut ready = Ready::new(&network);
     for count in [0, 1, batch - 1, batch, batch + 1, 2 * batch + 1, most] {
-        let mut logits = vec![0.0; count];
-        network.run(&patches[..count * length], &mut logits, &mut buffers);
+        let logits = ready.run(&patches[..count * length], count);
         assert_eq!(bits(&logits), bits(&each[..count]), "{count} patches");
     }
 }
@@ -83,13 +82,21 @@ fn the_operator_takes_the_place_of_the_whole_model() {
     let network = packed(&description, Kernels::best());
     let patches = patches(shape, 3);
     let expected = run(&network, &patches, 3);
-    let model = FusedNetwork::replace(model, network).unwrap();
-    assert_eq!(model.nodes.len(), 2, "the input and the operator");
+    let mut levels = Tensor::zero::<u8>(&[network.batch(), network.stride()]).unwrap();
+    network.lay_out(&patches, levels.try_as_plain_ram_mut().unwrap().as_slice_mut().unwrap());
+    let (levels, outputs) = (levels.into_tvalue(), network.outputs());
+    let model = FusedNetwork::replace(model, Arc::new(network)).unwrap();
+    assert_eq!(model.nodes.len(), 3, "the batch, the number of its patches, and the operator");
     let mut state = model.into_runnable().unwrap().spawn().unwrap();
-    for _ in 0..2 {
-        let input = Tensor::from_shape(&[3, 5, 16, 16], &patches).unwrap();
-        let output = state.run(tvec!(input.into())).unwrap();
-        assert_eq!(output[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap(), expected);
+    for count in [3, 0, 2] {
+        let output = state.run(tvec!(levels.clone(), tensor0(count as i64).into())).unwrap();
+        let logits = output[0].try_as_plain_ram().unwrap();
+        let (logits, beyond) = logits.as_slice::<f32>().unwrap().split_at(count * outputs);
+        assert_eq!(logits, &expected[..count * outputs]);
+        assert!(beyond.iter().all(|&logit| logit == 0.0));
+    }
+    for count in [-1, i64::MAX] {
+        assert!(state.run(tvec!(levels.clone(), tensor0(count).into())).is_err());
     }
 }
 
