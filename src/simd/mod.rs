@@ -55,6 +55,7 @@ mod sse2;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
 mod weights;
+mod wide;
 
 #[cfg(target_arch = "aarch64")]
 use std::arch::is_aarch64_feature_detected;
@@ -68,6 +69,7 @@ pub use position::{Position, Run, Shortcut, Source, Strides};
 use tile::Isa;
 use weights::Layout;
 pub use weights::Weights;
+pub use wide::Loop;
 
 /// An instruction set that the kernels are written for, named after what it multiplies integers with. All names exist on every processor, so that a configuration
 /// reads the same everywhere; [`Level::available`] says which ones run here.

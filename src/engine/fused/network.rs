@@ -5,7 +5,7 @@ use super::layer::{HeadLayer, Identity, Layer};
 use super::plan::{self, Plan, Shortcut};
 use super::window::Window;
 use crate::engine::LayerTime;
-use crate::simd::{Kernels, Level, Numbers};
+use crate::simd::{Kernels, Level, Loop, Numbers};
 use std::fmt;
 use std::time::Instant;
 
@@ -24,6 +24,7 @@ const HIGHEST_TILE: usize = 32;
 /// A network whose weights are packed for one processor.
 #[derive(Debug)]
 pub struct Network<N: Numbers> {
+    kernels: Kernels<N>,
     gray: GrayRows,
     stem: Layer<N>,
     pool: Pool,
@@ -75,6 +76,7 @@ impl<N: Numbers> Network<N> {
             }
         };
         Network {
+            kernels,
             gray,
             stem: Layer::stem(kernels, stem, gray, batch),
             pool: Pool::new(plan.pool, batch * stem.outputs()),
@@ -183,7 +185,8 @@ impl<N: Numbers> Network<N> {
         let Buffers { hidden, maps: [input, output], sums } = buffers;
         self.stem.run(rows, &[levels], None, hidden);
         done();
-        self.pool.run(rows * self.stem.channels(), hidden, input);
+        let count = rows * self.stem.channels();
+        self.kernels.widely(Pooling { pool: &self.pool, count, input: hidden, output: input });
         done();
         for Block { first, second, identity } in &self.blocks {
             first.run(rows, &[input], None, hidden);
@@ -225,18 +228,30 @@ impl Pool {
     fn size(&self) -> usize {
         self.places.len() * self.place
     }
+}
 
-    /// The maxima of the first `count` levels of each place.
-    fn run<L: Copy + Default + PartialOrd>(&self, count: usize, input: &[L], output: &mut [L]) {
-        let input: Vec<&[L]> = input.chunks_exact(self.place).take(self.inputs).collect();
-        for (seen, output) in self.places.iter().zip(output.chunks_exact_mut(self.place)) {
+/// The maxima of the first `count` levels of each place.
+struct Pooling<'a, L> {
+    pool: &'a Pool,
+    count: usize,
+    input: &'a [L],
+    output: &'a mut [L],
+}
+
+impl<L: Copy + Default + PartialOrd> Loop for Pooling<'_, L> {
+    #[inline(always)]
+    fn run(self) {
+        let Pooling { pool, count, input, output } = self;
+        let input: Vec<&[L]> = input.chunks_exact(pool.place).take(pool.inputs).collect();
+        for (seen, output) in pool.places.iter().zip(output.chunks_exact_mut(pool.place)) {
             let (blocks, rest) = output[..count].as_chunks_mut::<TOGETHER>();
             let first_of_rest = blocks.len() * TOGETHER;
             for (block, largest) in blocks.iter_mut().enumerate() {
-                *largest = [L::default(); TOGETHER];
+                let mut maxima = [L::default(); TOGETHER];
                 for &place in seen {
-                    keep_largest(largest, &input[place][block * TOGETHER..][..TOGETHER]);
+                    keep_largest(&mut maxima, &input[place][block * TOGETHER..][..TOGETHER]);
                 }
+                *largest = maxima;
             }
             rest.fill(L::default());
             for &place in seen {
