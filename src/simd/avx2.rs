@@ -84,35 +84,28 @@ impl Isa for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn finish(sums: __m256i, out: *mut i32) {
-        // SAFETY: 8 numbers may be written, as the trait says.
-        unsafe { _mm256_storeu_si256(out.cast(), sums) }
+    unsafe fn shortcut(sums: __m256i, levels: *const u8, steps: *const i16) -> __m256i {
+        // SAFETY: 8 levels and steps are there to read, as the trait says.
+        let (levels, steps) = unsafe {
+            (
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64(levels.cast())),
+                _mm256_cvtepi16_epi32(_mm_loadu_si128(steps.cast())),
+            )
+        };
+        // The upper half of a level is 0, so the pairs' products are those of the lower halves.
+        _mm256_add_epi32(sums, _mm256_madd_epi16(levels, steps))
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
+    unsafe fn activate(sums: &[__m256i], multipliers: *const f32, out: *mut u8) {
         let mut levels = [_mm256_setzero_si256(); 2];
-        for (vector, levels) in levels.iter_mut().enumerate() {
-            let lane = vector * Self::LANES;
-            // SAFETY: 16 sums, multipliers, steps and levels are there to read, as the trait says.
-            unsafe {
-                let mut sums = _mm256_loadu_si256(sums.add(lane).cast());
-                if let Some((levels, steps)) = shortcut {
-                    let levels = _mm256_cvtepu8_epi32(_mm_loadl_epi64(levels.add(lane).cast()));
-                    let steps = _mm256_cvtepi16_epi32(_mm_loadu_si128(steps.add(lane).cast()));
-                    // The upper half of a level is 0, so the pairs' products are those of the lower halves.
-                    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(levels, steps));
-                }
-                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_loadu_ps(multipliers.add(lane)));
-                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
-                *levels = _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(255.0)));
-            }
+        for (vector, (levels, &sums)) in levels.iter_mut().zip(sums).enumerate() {
+            // SAFETY: 16 multipliers are there to read, as the trait says.
+            let multipliers = unsafe { _mm256_loadu_ps(multipliers.add(vector * Self::LANES)) };
+            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), multipliers);
+            // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+            *levels = _mm256_cvtps_epi32(_mm256_min_ps(product, _mm256_set1_ps(255.0)));
         }
         // The packs saturate, which is the cut at 0, and work on halves: the permutation puts fours in order.
         let words = _mm256_packs_epi32(levels[0], levels[1]);
@@ -120,5 +113,12 @@ impl Isa for Avx2 {
         let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
         // SAFETY: 16 bytes may be written, as the trait says.
         unsafe { _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(bytes)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn finish(sums: __m256i, out: *mut i32) {
+        // SAFETY: 8 numbers may be written, as the trait says.
+        unsafe { _mm256_storeu_si256(out.cast(), sums) }
     }
 }

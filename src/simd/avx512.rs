@@ -72,35 +72,28 @@ impl Isa for Avx512Vnni {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn finish(sums: __m512i, out: *mut i32) {
-        // SAFETY: 16 numbers may be written, as the trait says.
-        unsafe { _mm512_storeu_si512(out.cast(), sums) }
+    unsafe fn shortcut(sums: __m512i, levels: *const u8, steps: *const i16) -> __m512i {
+        // SAFETY: 16 levels and steps are there to read, as the trait says.
+        let (levels, steps) = unsafe {
+            (
+                _mm512_cvtepu8_epi32(_mm_loadu_si128(levels.cast())),
+                _mm512_cvtepi16_epi32(_mm256_loadu_si256(steps.cast())),
+            )
+        };
+        // The upper half of a level is 0, so the pairs' products are those of the lower halves.
+        _mm512_dpwssd_epi32(sums, levels, steps)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
+    unsafe fn activate(sums: &[__m512i], multipliers: *const f32, out: *mut u8) {
         let mut levels = [_mm512_setzero_si512(); 4];
-        for (vector, levels) in levels.iter_mut().enumerate() {
-            let lane = vector * Self::LANES;
-            // SAFETY: 64 sums, multipliers, steps and levels are there to read, as the trait says.
-            unsafe {
-                let mut sums = _mm512_loadu_si512(sums.add(lane).cast());
-                if let Some((levels, steps)) = shortcut {
-                    let levels = _mm512_cvtepu8_epi32(_mm_loadu_si128(levels.add(lane).cast()));
-                    let steps = _mm512_cvtepi16_epi32(_mm256_loadu_si256(steps.add(lane).cast()));
-                    // The upper half of a level is 0, so the pairs' products are those of the lower halves.
-                    sums = _mm512_dpwssd_epi32(sums, levels, steps);
-                }
-                let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_loadu_ps(multipliers.add(lane)));
-                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
-                *levels = _mm512_cvtps_epi32(_mm512_min_ps(product, _mm512_set1_ps(255.0)));
-            }
+        for (vector, (levels, &sums)) in levels.iter_mut().zip(sums).enumerate() {
+            // SAFETY: 64 multipliers are there to read, as the trait says.
+            let multipliers = unsafe { _mm512_loadu_ps(multipliers.add(vector * Self::LANES)) };
+            let product = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), multipliers);
+            // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+            *levels = _mm512_cvtps_epi32(_mm512_min_ps(product, _mm512_set1_ps(255.0)));
         }
         // The packs saturate, which is the cut at 0, and work on quarters: the permutation puts fours in order.
         let [a, b, c, d] = levels;
@@ -108,5 +101,12 @@ impl Isa for Avx512Vnni {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         // SAFETY: 64 bytes may be written, as the trait says.
         unsafe { _mm512_storeu_si512(out.cast(), _mm512_permutexvar_epi32(order, bytes)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn finish(sums: __m512i, out: *mut i32) {
+        // SAFETY: 16 numbers may be written, as the trait says.
+        unsafe { _mm512_storeu_si512(out.cast(), sums) }
     }
 }

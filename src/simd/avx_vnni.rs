@@ -74,20 +74,22 @@ impl Isa for AvxVnni {
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn finish(sums: __m256i, out: *mut i32) {
+    unsafe fn shortcut(sums: __m256i, levels: *const u8, steps: *const i16) -> __m256i {
         // SAFETY: as in `start`.
-        unsafe { Avx2::finish(sums, out) }
+        unsafe { Avx2::shortcut(sums, levels, steps) }
     }
 
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
+    unsafe fn activate(sums: &[__m256i], multipliers: *const f32, out: *mut u8) {
         // SAFETY: as in `start`.
-        unsafe { Avx2::activate(sums, shortcut, multipliers, out) }
+        unsafe { Avx2::activate(sums, multipliers, out) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn finish(sums: __m256i, out: *mut i32) {
+        // SAFETY: as in `start`.
+        unsafe { Avx2::finish(sums, out) }
     }
 }

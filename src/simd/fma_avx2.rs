@@ -72,29 +72,26 @@ impl Isa for FmaAvx2 {
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn finish(sums: __m256, out: *mut f32) {
-        // SAFETY: 8 numbers may be written, as the trait says.
-        unsafe { _mm256_storeu_ps(out, sums) }
+    unsafe fn shortcut(sums: __m256, levels: *const f32, _steps: *const One) -> __m256 {
+        // SAFETY: 8 levels are there to read, as the trait says.
+        _mm256_add_ps(sums, unsafe { _mm256_loadu_ps(levels) })
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn activate(
-        sums: *const f32,
-        shortcut: Option<(*const f32, *const One)>,
-        _multipliers: *const One,
-        out: *mut f32,
-    ) {
-        for lane in (0..Self::LAYOUT.block).step_by(Self::LANES) {
-            // SAFETY: a block of sums and levels is there to read, and of levels to be written, as the trait says.
-            unsafe {
-                let mut sums = _mm256_loadu_ps(sums.add(lane));
-                if let Some((levels, _)) = shortcut {
-                    sums = _mm256_add_ps(sums, _mm256_loadu_ps(levels.add(lane)));
-                }
-                // Of 0 and what is no number it gives the second, as the specification does.
-                _mm256_storeu_ps(out.add(lane), _mm256_max_ps(_mm256_setzero_ps(), sums));
-            }
+    unsafe fn activate(sums: &[__m256], _multipliers: *const One, out: *mut f32) {
+        for (vector, &sums) in sums.iter().enumerate() {
+            // Of 0 and what is no number it gives the second, as the specification does.
+            let levels = _mm256_max_ps(_mm256_setzero_ps(), sums);
+            // SAFETY: a block of levels may be written, as the trait says.
+            unsafe { _mm256_storeu_ps(out.add(vector * Self::LANES), levels) }
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn finish(sums: __m256, out: *mut f32) {
+        // SAFETY: 8 numbers may be written, as the trait says.
+        unsafe { _mm256_storeu_ps(out, sums) }
     }
 }

@@ -66,30 +66,27 @@ impl Isa for FmaNeon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn finish(sums: float32x4_t, out: *mut f32) {
-        // SAFETY: 4 numbers may be written, as the trait says.
-        unsafe { vst1q_f32(out, sums) }
+    unsafe fn shortcut(sums: float32x4_t, levels: *const f32, _steps: *const One) -> float32x4_t {
+        // SAFETY: 4 levels are there to read, as the trait says.
+        vaddq_f32(sums, unsafe { vld1q_f32(levels) })
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn activate(
-        sums: *const f32,
-        shortcut: Option<(*const f32, *const One)>,
-        _multipliers: *const One,
-        out: *mut f32,
-    ) {
-        for lane in (0..Self::LAYOUT.block).step_by(Self::LANES) {
-            // SAFETY: a block of sums and levels is there to read, and of levels to be written, as the trait says.
-            unsafe {
-                let mut sums = vld1q_f32(sums.add(lane));
-                if let Some((levels, _)) = shortcut {
-                    sums = vaddq_f32(sums, vld1q_f32(levels.add(lane)));
-                }
-                // Not `fmax`: 0 where it is less, and else the number itself, as the specification says.
-                let negative = vcltq_f32(sums, vdupq_n_f32(0.0));
-                vst1q_f32(out.add(lane), vbslq_f32(negative, vdupq_n_f32(0.0), sums));
-            }
+    unsafe fn activate(sums: &[float32x4_t], _multipliers: *const One, out: *mut f32) {
+        for (vector, &sums) in sums.iter().enumerate() {
+            // Not `fmax`: 0 where it is less, and else the number itself, as the specification says.
+            let negative = vcltq_f32(sums, vdupq_n_f32(0.0));
+            let levels = vbslq_f32(negative, vdupq_n_f32(0.0), sums);
+            // SAFETY: a block of levels may be written, as the trait says.
+            unsafe { vst1q_f32(out.add(vector * Self::LANES), levels) }
         }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn finish(sums: float32x4_t, out: *mut f32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { vst1q_f32(out, sums) }
     }
 }

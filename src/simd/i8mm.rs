@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::job::Job;
-use super::neon::Neon;
+use super::neon;
 use super::numbers::Integers;
 use super::tile::{self, Isa, Work};
 use super::weights::Layout;
@@ -81,20 +81,22 @@ impl Isa for I8mm {
 
     #[inline]
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn finish(sums: int32x4_t, out: *mut i32) {
-        // SAFETY: 4 numbers may be written, as the trait says.
-        unsafe { vst1q_s32(out, sums) }
+    unsafe fn shortcut(sums: int32x4_t, levels: *const u8, steps: *const i16) -> int32x4_t {
+        // SAFETY: the caller's promise is the same, and this level includes NEON.
+        unsafe { neon::shortcut(sums, levels, steps) }
     }
 
     #[inline]
     #[target_feature(enable = "neon,i8mm")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
-        // SAFETY: the caller's promise is the same, and this level includes NEON.
-        unsafe { Neon::activate(sums, shortcut, multipliers, out) }
+    unsafe fn activate(sums: &[int32x4_t], multipliers: *const f32, out: *mut u8) {
+        // SAFETY: as in `shortcut`.
+        unsafe { neon::activate(sums, multipliers, out) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon,i8mm")]
+    unsafe fn finish(sums: int32x4_t, out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { vst1q_s32(out, sums) }
     }
 }

@@ -44,9 +44,7 @@ impl Isa for Neon {
     #[target_feature(enable = "neon")]
     unsafe fn start(bias: *const i32) -> [int32x4_t; 2] {
         // SAFETY: 4 numbers are there to read, as the trait says.
-        let bias = unsafe { vld1q_s32(bias) };
-        let zero = vdupq_n_s32(0);
-        [vzip1q_s32(bias, zero), vzip2q_s32(bias, zero)]
+        parts(unsafe { vld1q_s32(bias) })
     }
 
     #[inline]
@@ -75,38 +73,69 @@ impl Isa for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn finish(sums: [int32x4_t; 2], out: *mut i32) {
-        // SAFETY: 4 numbers may be written, as the trait says.
-        unsafe { vst1q_s32(out, vpaddq_s32(sums[0], sums[1])) }
+    unsafe fn shortcut(sums: [int32x4_t; 2], levels: *const u8, steps: *const i16) -> [int32x4_t; 2] {
+        // SAFETY: 4 levels and steps are there to read, as the trait says.
+        let [a, b] = parts(unsafe { shortcut(vdupq_n_s32(0), levels, steps) });
+        [vaddq_s32(sums[0], a), vaddq_s32(sums[1], b)]
     }
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
-        let mut words = [vdup_n_u16(0); 4];
-        for (vector, words) in words.iter_mut().enumerate() {
-            let lane = vector * Self::LANES;
-            // SAFETY: 16 sums, multipliers, steps and levels are there to read, as the trait says.
-            unsafe {
-                let mut sums = vld1q_s32(sums.add(lane));
-                if let Some((levels, steps)) = shortcut {
-                    let levels = u64::from(levels.add(lane).cast::<u32>().read_unaligned());
-                    let levels = vreinterpret_s16_u16(vget_low_u16(vmovl_u8(vcreate_u8(levels))));
-                    sums = vmlal_s16(sums, levels, vld1_s16(steps.add(lane)));
-                }
-                let product = vmulq_f32(vcvtq_f32_s32(sums), vld1q_f32(multipliers.add(lane)));
-                // The conversion to an unsigned number saturates, which is the cut at 0.
-                *words = vmovn_u32(vcvtnq_u32_f32(vminq_f32(product, vdupq_n_f32(255.0))));
-            }
+    unsafe fn activate(sums: &[[int32x4_t; 2]], multipliers: *const f32, out: *mut u8) {
+        let mut whole = [vdupq_n_s32(0); 4];
+        for (whole, sums) in whole.iter_mut().zip(sums) {
+            *whole = vpaddq_s32(sums[0], sums[1]);
         }
-        let [a, b, c, d] = words;
-        let levels = vcombine_u8(vmovn_u16(vcombine_u16(a, b)), vmovn_u16(vcombine_u16(c, d)));
-        // SAFETY: 16 bytes may be written, as the trait says.
-        unsafe { vst1q_u8(out, levels) }
+        // SAFETY: 16 multipliers are there to read, and 16 bytes may be written, as the trait says.
+        unsafe { activate(&whole, multipliers, out) }
     }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    unsafe fn finish(sums: [int32x4_t; 2], out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { vst1q_s32(out, vpaddq_s32(sums[0], sums[1])) }
+    }
+}
+
+/// Numbers of four channels as the two parts that [`Neon`] keeps of each.
+#[inline]
+#[target_feature(enable = "neon")]
+fn parts(numbers: int32x4_t) -> [int32x4_t; 2] {
+    let zero = vdupq_n_s32(0);
+    [vzip1q_s32(numbers, zero), vzip2q_s32(numbers, zero)]
+}
+
+/// [`Isa::shortcut`] on sums of one part, as the later levels keep them.
+///
+/// # Safety
+/// The processor has NEON; four levels and steps are there to read.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn shortcut(sums: int32x4_t, levels: *const u8, steps: *const i16) -> int32x4_t {
+    // SAFETY: as the caller says.
+    let (levels, steps) = unsafe { (u64::from(levels.cast::<u32>().read_unaligned()), vld1_s16(steps)) };
+    let levels = vreinterpret_s16_u16(vget_low_u16(vmovl_u8(vcreate_u8(levels))));
+    vmlal_s16(sums, levels, steps)
+}
+
+/// [`Isa::activate`] on such sums.
+///
+/// # Safety
+/// The processor has NEON; 16 multipliers are there to read, and 16 bytes may be written.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn activate(sums: &[int32x4_t], multipliers: *const f32, out: *mut u8) {
+    let mut words = [vdup_n_u16(0); 4];
+    for (vector, (words, &sums)) in words.iter_mut().zip(sums).enumerate() {
+        // SAFETY: as the caller says.
+        let multipliers = unsafe { vld1q_f32(multipliers.add(vector * Neon::LANES)) };
+        let product = vmulq_f32(vcvtq_f32_s32(sums), multipliers);
+        // The conversion to an unsigned number saturates, which is the cut at 0.
+        *words = vmovn_u32(vcvtnq_u32_f32(vminq_f32(product, vdupq_n_f32(255.0))));
+    }
+    let [a, b, c, d] = words;
+    let levels = vcombine_u8(vmovn_u16(vcombine_u16(a, b)), vmovn_u16(vcombine_u16(c, d)));
+    // SAFETY: as the caller says.
+    unsafe { vst1q_u8(out, levels) }
 }

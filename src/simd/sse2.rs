@@ -80,41 +80,39 @@ impl Isa for Sse2 {
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn finish(sums: __m128i, out: *mut i32) {
-        // SAFETY: 4 numbers may be written, as the trait says.
-        unsafe { _mm_storeu_si128(out.cast(), sums) }
+    unsafe fn shortcut(sums: __m128i, levels: *const u8, steps: *const i16) -> __m128i {
+        let zero = _mm_setzero_si128();
+        // SAFETY: 4 levels and steps are there to read, as the trait says.
+        let (levels, steps) = unsafe {
+            let levels = _mm_cvtsi32_si128(levels.cast::<i32>().read_unaligned());
+            (_mm_unpacklo_epi8(levels, zero), _mm_loadl_epi64(steps.cast()))
+        };
+        // The upper halves become 0, so the pairs' products are those of the lower ones.
+        let (levels, steps) = (_mm_unpacklo_epi16(levels, zero), _mm_unpacklo_epi16(steps, zero));
+        _mm_add_epi32(sums, _mm_madd_epi16(levels, steps))
     }
 
     #[inline]
     #[target_feature(enable = "sse2")]
-    unsafe fn activate(
-        sums: *const i32,
-        shortcut: Option<(*const u8, *const i16)>,
-        multipliers: *const f32,
-        out: *mut u8,
-    ) {
-        let zero = _mm_setzero_si128();
-        let mut levels = [zero; 2];
-        for (vector, levels) in levels.iter_mut().enumerate() {
-            let lane = vector * Self::LANES;
-            // SAFETY: 8 sums, multipliers, steps and levels are there to read, as the trait says.
-            unsafe {
-                let mut sums = _mm_loadu_si128(sums.add(lane).cast());
-                if let Some((levels, steps)) = shortcut {
-                    let levels = _mm_cvtsi32_si128(levels.add(lane).cast::<i32>().read_unaligned());
-                    let levels = _mm_unpacklo_epi16(_mm_unpacklo_epi8(levels, zero), zero);
-                    let steps = _mm_unpacklo_epi16(_mm_loadl_epi64(steps.add(lane).cast()), zero);
-                    // The upper halves are 0, so the pairs' products are those of the lower ones.
-                    sums = _mm_add_epi32(sums, _mm_madd_epi16(levels, steps));
-                }
-                let product = _mm_mul_ps(_mm_cvtepi32_ps(sums), _mm_loadu_ps(multipliers.add(lane)));
-                // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
-                *levels = _mm_cvtps_epi32(_mm_min_ps(product, _mm_set1_ps(255.0)));
-            }
+    unsafe fn activate(sums: &[__m128i], multipliers: *const f32, out: *mut u8) {
+        let mut levels = [_mm_setzero_si128(); 2];
+        for (vector, (levels, &sums)) in levels.iter_mut().zip(sums).enumerate() {
+            // SAFETY: 8 multipliers are there to read, as the trait says.
+            let multipliers = unsafe { _mm_loadu_ps(multipliers.add(vector * Self::LANES)) };
+            let product = _mm_mul_ps(_mm_cvtepi32_ps(sums), multipliers);
+            // Beyond i32 the conversion gives its least number, which is right below it and wrong above it.
+            *levels = _mm_cvtps_epi32(_mm_min_ps(product, _mm_set1_ps(255.0)));
         }
         // The packs saturate, which is the cut at 0.
         let words = _mm_packs_epi32(levels[0], levels[1]);
         // SAFETY: 8 bytes may be written, as the trait says.
         unsafe { _mm_storel_epi64(out.cast(), _mm_packus_epi16(words, words)) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    unsafe fn finish(sums: __m128i, out: *mut i32) {
+        // SAFETY: 4 numbers may be written, as the trait says.
+        unsafe { _mm_storeu_si128(out.cast(), sums) }
     }
 }

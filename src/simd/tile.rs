@@ -5,11 +5,12 @@
 //! each load of weights serves all rows, each load of levels all channels. Rows are the inner loop and blocks the outer
 //! one, so that a block's weights stay in the cache nearest to the processor while all rows of the batch pass.
 //!
-//! How it becomes machine code: the two halves of a tile, [`multiply`] and [`write()`], are `inline(always)` into
-//! [`Isa::enter`], which enables the level's instructions; so the [`Isa`]'s other functions, which enable the same ones,
-//! are inlined as well. Each half of each size of tile is a function of its own, since the sums did not stay in
-//! registers when a compiler met both halves at once. They reach `enter` as a [`Work`] and not as a closure, which
-//! cannot be `inline(always)`: left outside, as large as assertions make it, it was thirty times slower.
+//! How it becomes machine code: all of a tile, [`compute`], is `inline(always)` into [`Isa::enter`], which enables the
+//! level's instructions; so the [`Isa`]'s other functions, which enable the same ones, are inlined as well. Sums go from
+//! the registers where they were added up straight to levels, with no memory between: that holds since each size of tile
+//! is a function of its own, and each loop over its rows and vectors short enough to be unrolled. A tile reaches `enter`
+//! as a [`Work`] and not as a closure, which cannot be `inline(always)`: left outside, as large as assertions make it, it
+//! was thirty times slower.
 
 use std::marker::PhantomData;
 
@@ -61,17 +62,23 @@ pub(super) trait Isa {
     /// Adds the products of a group.
     unsafe fn dot(sums: Self::Sums, levels: Self::Levels, weights: Self::Weights) -> Self::Sums;
 
-    /// Writes what the sums are, `LANES` numbers.
-    unsafe fn finish(sums: Self::Sums, out: *mut Sum<Self>);
+    /// Adds what an identity shortcut brings. Reads `LANES` levels and steps.
+    unsafe fn shortcut(
+        sums: Self::Sums,
+        levels: *const Level<Self>,
+        steps: *const <Self::Numbers as Numbers>::Step,
+    ) -> Self::Sums;
 
-    /// [`Numbers::activate`] on a whole block of channels: reads as many sums, multipliers and, if there is a shortcut,
-    /// levels and steps; writes as many levels.
+    /// [`Numbers::activate`], behind a shortcut if there is one, on the sums of a whole block of channels. Reads as many
+    /// multipliers, writes as many levels.
     unsafe fn activate(
-        sums: *const Sum<Self>,
-        shortcut: Option<(*const Level<Self>, *const <Self::Numbers as Numbers>::Step)>,
+        sums: &[Self::Sums],
         multipliers: *const <Self::Numbers as Numbers>::Multiplier,
         out: *mut Level<Self>,
     );
+
+    /// Writes what the sums are, `LANES` numbers.
+    unsafe fn finish(sums: Self::Sums, out: *mut Sum<Self>);
 }
 
 /// A level as an [`Isa`] reads it.
@@ -80,7 +87,7 @@ type Level<I> = <<I as Isa>::Numbers as Numbers>::Level;
 /// A sum as an [`Isa`] writes it.
 type Sum<I> = <<I as Isa>::Numbers as Numbers>::Sum;
 
-/// One half of a tile, to be done where the compiler may use a level's instructions.
+/// Something to be done where the compiler may use a level's instructions.
 pub(super) trait Work {
     /// Does it. Implementations are `inline(always)`.
     ///
@@ -89,25 +96,22 @@ pub(super) trait Work {
     unsafe fn work(self);
 }
 
+/// Tiles that share in fetching a block's weights. A batch has hardly more; and the fewer they are, the more of what they
+/// read themselves waits behind what they fetch.
+const FETCHING: usize = 8;
+
 /// Rows of the highest tile of any level.
 const MOST_ROWS: usize = 6;
 
 /// Channels of the widest.
 const MOST_CHANNELS: usize = 64;
 
-/// A tile's sums between its two halves: row by row, `width` channels each.
-#[repr(C, align(64))]
-struct TileSums<S>([S; MOST_ROWS * MOST_CHANNELS]);
-
 /// Which part of the output a tile is.
 #[derive(Clone, Copy)]
 struct Tile {
     row: usize,
-    rows: usize,
     channel: usize,
-    /// Channels, those that fill up the last block included.
-    width: usize,
-    /// With each group of weights that is read, the cache line so many bytes further is asked for.
+    /// In each turn of the innermost loop, the cache lines so many bytes behind its weights are asked for.
     prefetched: usize,
 }
 
@@ -138,120 +142,132 @@ unsafe fn run_position<I: Isa, const VECTORS: usize>(
     let weights = position.weights();
     const {
         assert!(I::LAYOUT.block == VECTORS * I::LANES, "a block is a whole number of vectors");
-        assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "every tile fits in `TileSums`");
+        assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "there is code for every tile");
     };
-    let mut sums = TileSums([Sum::<I>::default(); MOST_ROWS * MOST_CHANNELS]);
     let mut channel = 0;
     while channel < weights.channels() {
         // Of a block that is not full, such as a head's few classes, only the vectors that are needed.
         let full = weights.channels() - channel >= I::LAYOUT.block;
         let width = if full { I::LAYOUT.block } else { I::LANES };
         let next_block = weights.groups() * I::LAYOUT.group_bytes();
-        let (mut row, mut line) = (0, 0);
+        let (mut row, mut fetched) = (0, 0);
         while row < rows {
             // As few tiles as possible, as high as each other: the sums of a low one wait for themselves.
             let left = rows - row;
             let rows = left.div_ceil(left.div_ceil(I::ROWS));
             // A network's weights are more than the second cache holds beside its activations. So the first tiles of a
-            // block fetch the next block's weights, each another line of every group.
-            let prefetched = if line < I::LAYOUT.group_bytes() { next_block + line } else { 0 };
-            let tile = Tile { row, rows, channel, width, prefetched };
+            // block fetch the next block's weights: of every turn each takes the lines behind those of the tile before.
+            let prefetched = if fetched < turn::<I>() { next_block + fetched } else { 0 };
+            let tile = Tile { row, channel, prefetched };
             // SAFETY: the caller answers for the instructions; the rows are the job's, and a vector that begins below
             // `channels` lies within a block.
             unsafe {
                 if full {
-                    multiply_rows::<I, VECTORS>(tile, position, sources, &mut sums);
+                    compute_rows::<I, VECTORS>(rows, tile, position, sources, &mut output);
                 } else {
-                    multiply_rows::<I, 1>(tile, position, sources, &mut sums);
+                    compute_rows::<I, 1>(rows, tile, position, sources, &mut output);
                 }
-                I::enter(Write::<I> { tile, sums: &sums, output: &mut output, level: PhantomData });
             }
-            row += tile.rows;
-            line += LINE;
+            row += rows;
+            fetched += lines_of_turn::<I>() * LINE;
         }
         channel += width;
     }
 }
 
-/// The first half of a tile.
-struct Multiply<'a, I: Isa, const ROWS: usize, const VECTORS: usize> {
+/// Bytes of weights that a turn of the innermost loop reads.
+const fn turn<I: Isa>() -> usize {
+    I::UNROLLED * I::LAYOUT.group_bytes()
+}
+
+/// Lines of the next block that a tile fetches in a turn.
+const fn lines_of_turn<I: Isa>() -> usize {
+    (turn::<I>() / LINE).div_ceil(FETCHING)
+}
+
+/// A tile on its way into [`Isa::enter`].
+struct Compute<'a, 'out, I: Isa, const ROWS: usize, const VECTORS: usize> {
     tile: Tile,
     position: &'a Position<I::Numbers>,
     sources: &'a [Source<'a, Level<I>>; 2],
-    sums: &'a mut TileSums<Sum<I>>,
-    level: PhantomData<I>,
-}
-
-impl<I: Isa, const ROWS: usize, const VECTORS: usize> Work for Multiply<'_, I, ROWS, VECTORS> {
-    #[inline(always)]
-    unsafe fn work(self) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { multiply::<I, ROWS, VECTORS>(self.tile, self.position, self.sources, self.sums) }
-    }
-}
-
-/// The second.
-struct Write<'a, 'out, I: Isa> {
-    tile: Tile,
-    sums: &'a TileSums<Sum<I>>,
     output: &'a mut Output<'out, I::Numbers>,
     level: PhantomData<I>,
 }
 
-impl<I: Isa> Work for Write<'_, '_, I> {
+impl<I: Isa, const ROWS: usize, const VECTORS: usize> Work for Compute<'_, '_, I, ROWS, VECTORS> {
     #[inline(always)]
     unsafe fn work(self) {
         // SAFETY: the caller's promise, passed on.
-        unsafe { write::<I>(self.tile, self.sums, self.output) }
+        unsafe { compute::<I, ROWS, VECTORS>(self.tile, self.position, self.sources, self.output) }
     }
 }
 
 /// Tells the compiler the number of rows: only then are the sums registers.
 ///
 /// # Safety
-/// As [`multiply`], for `tile.rows` rows.
-unsafe fn multiply_rows<I: Isa, const VECTORS: usize>(
+/// As [`compute`], for `rows` rows.
+unsafe fn compute_rows<I: Isa, const VECTORS: usize>(
+    rows: usize,
     tile: Tile,
     position: &Position<I::Numbers>,
     sources: &[Source<'_, Level<I>>; 2],
-    sums: &mut TileSums<Sum<I>>,
+    output: &mut Output<'_, I::Numbers>,
+) {
+    let level = PhantomData;
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        match rows {
+            6 if I::ROWS >= 6 => {
+                I::enter(Compute::<I, 6, VECTORS> { tile, position, sources, output, level })
+            }
+            5 if I::ROWS >= 5 => {
+                I::enter(Compute::<I, 5, VECTORS> { tile, position, sources, output, level })
+            }
+            4 if I::ROWS >= 4 => {
+                I::enter(Compute::<I, 4, VECTORS> { tile, position, sources, output, level })
+            }
+            3 if I::ROWS >= 3 => {
+                I::enter(Compute::<I, 3, VECTORS> { tile, position, sources, output, level })
+            }
+            2 if I::ROWS >= 2 => {
+                I::enter(Compute::<I, 2, VECTORS> { tile, position, sources, output, level })
+            }
+            1 => I::enter(Compute::<I, 1, VECTORS> { tile, position, sources, output, level }),
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    }
+}
+
+/// All of a tile: bias, products, and what becomes of them.
+///
+/// # Safety
+/// The processor has the level's instructions; position, sources and output are of one job, and the `ROWS` rows from the
+/// tile's first on are rows of it; `VECTORS * LANES` channels from the tile's first on lie within one block of the weights,
+/// and if that is all of the block, it is full of channels.
+#[inline(always)]
+unsafe fn compute<I: Isa, const ROWS: usize, const VECTORS: usize>(
+    tile: Tile,
+    position: &Position<I::Numbers>,
+    sources: &[Source<'_, Level<I>>; 2],
+    output: &mut Output<'_, I::Numbers>,
 ) {
     // SAFETY: the caller's promise, passed on.
     unsafe {
-        match tile.rows {
-            6 if I::ROWS >= 6 => {
-                I::enter(Multiply::<I, 6, VECTORS> { tile, position, sources, sums, level: PhantomData })
-            }
-            5 if I::ROWS >= 5 => {
-                I::enter(Multiply::<I, 5, VECTORS> { tile, position, sources, sums, level: PhantomData })
-            }
-            4 if I::ROWS >= 4 => {
-                I::enter(Multiply::<I, 4, VECTORS> { tile, position, sources, sums, level: PhantomData })
-            }
-            3 if I::ROWS >= 3 => {
-                I::enter(Multiply::<I, 3, VECTORS> { tile, position, sources, sums, level: PhantomData })
-            }
-            2 if I::ROWS >= 2 => {
-                I::enter(Multiply::<I, 2, VECTORS> { tile, position, sources, sums, level: PhantomData })
-            }
-            1 => I::enter(Multiply::<I, 1, VECTORS> { tile, position, sources, sums, level: PhantomData }),
-            rows => unreachable!("a tile of {rows} rows"),
-        }
+        let sums = multiply::<I, ROWS, VECTORS>(tile, position, sources);
+        write::<I, ROWS, VECTORS>(tile, sums, output);
     }
 }
 
 /// The first half of a tile: bias and products.
 ///
 /// # Safety
-/// The processor has the level's instructions; position and sources are of one job, and the tile's `ROWS` rows are rows
-/// of it; `VECTORS * LANES` channels from the tile's first on lie within one block of the weights.
+/// As [`compute`].
 #[inline(always)]
 unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
     tile: Tile,
     position: &Position<I::Numbers>,
     sources: &[Source<'_, Level<I>>; 2],
-    out: &mut TileSums<Sum<I>>,
-) {
+) -> [[I::Sums; VECTORS]; ROWS] {
     let weights = position.weights();
     let group_bytes = I::LAYOUT.group_bytes();
     let (block, within) = (tile.channel / I::LAYOUT.block, tile.channel % I::LAYOUT.block);
@@ -275,8 +291,10 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
             let mut levels = levels.as_ptr().add(tile.row * stride + run.offset as usize);
             let mut block = block.add(run.weight as usize * group_bytes);
             for _ in 0..run.groups as usize / I::UNROLLED {
+                for line in 0..lines_of_turn::<I>() {
+                    I::prefetch(block.wrapping_add(tile.prefetched + line * LINE));
+                }
                 for group in 0..I::UNROLLED {
-                    I::prefetch(block.wrapping_add(tile.prefetched + group * group_bytes));
                     add_group::<I, ROWS, VECTORS>(
                         &mut sums,
                         levels.add(group * I::Numbers::LEVELS),
@@ -295,12 +313,7 @@ unsafe fn multiply<I: Isa, const ROWS: usize, const VECTORS: usize>(
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        for (vector, &sums) in sums.iter().enumerate() {
-            // SAFETY: `run` saw that every tile fits.
-            unsafe { I::finish(sums, out.0.as_mut_ptr().add((row * VECTORS + vector) * I::LANES)) };
-        }
-    }
+    sums
 }
 
 /// Adds the products of one group, of all rows and channels of a tile.
@@ -333,28 +346,51 @@ unsafe fn add_group<I: Isa, const ROWS: usize, const VECTORS: usize>(
 /// The second half of a tile: shortcut and activation, or nothing.
 ///
 /// # Safety
-/// The processor has the level's instructions; the tile lies within the job that `output` comes from; and if it is as
-/// wide as the level's block, it is full of channels.
+/// As [`compute`].
 #[inline(always)]
-unsafe fn write<I: Isa>(tile: Tile, sums: &TileSums<Sum<I>>, output: &mut Output<'_, I::Numbers>) {
-    let width = tile.width.min(output.channels() - tile.channel);
-    for (row, sums) in (tile.row..tile.row + tile.rows).zip(sums.0.chunks_exact(tile.width)) {
-        match output {
-            Output::Levels { shortcut, multipliers, out, stride, .. } if tile.width == I::LAYOUT.block => {
-                let shortcut = shortcut.map(|Shortcut { levels, stride, steps }| {
-                    // SAFETY: `Job::new` saw that the shortcut has all channels of every row, and a step for each.
-                    unsafe {
-                        (levels.as_ptr().add(row * stride + tile.channel), steps.as_ptr().add(tile.channel))
+unsafe fn write<I: Isa, const ROWS: usize, const VECTORS: usize>(
+    tile: Tile,
+    mut sums: [[I::Sums; VECTORS]; ROWS],
+    output: &mut Output<'_, I::Numbers>,
+) {
+    let rows = tile.row..;
+    match output {
+        Output::Levels { shortcut, multipliers, out, stride, .. }
+            if VECTORS * I::LANES == I::LAYOUT.block =>
+        {
+            if let &mut Some(Shortcut { levels, stride, steps }) = shortcut {
+                for (row, sums) in rows.clone().zip(&mut sums) {
+                    for (vector, sums) in sums.iter_mut().enumerate() {
+                        let channel = tile.channel + vector * I::LANES;
+                        // SAFETY: `Job::new` saw that the shortcut has all channels of every row, and a step for each.
+                        *sums = unsafe {
+                            let levels = levels.as_ptr().add(row * stride + channel);
+                            I::shortcut(*sums, levels, steps.as_ptr().add(channel))
+                        };
                     }
-                });
+                }
+            }
+            for (row, sums) in rows.zip(&sums) {
                 // SAFETY: `Job::new` saw the same of the output and the multipliers.
                 unsafe {
                     let out = out.as_mut_ptr().add(row * *stride + tile.channel);
-                    I::activate(sums.as_ptr(), shortcut, multipliers.as_ptr().add(tile.channel), out);
+                    I::activate(sums, multipliers.as_ptr().add(tile.channel), out);
                 }
             }
-            // What does not fill a block is left to the specification.
-            _ => output.write(row, tile.channel, &sums[..width]),
+        }
+        // What does not fill a block is left to the specification.
+        _ => {
+            let mut numbers = [[Sum::<I>::default(); MOST_CHANNELS]; ROWS];
+            for (numbers, sums) in numbers.iter_mut().zip(sums) {
+                for (numbers, sums) in numbers.chunks_exact_mut(I::LANES).zip(sums) {
+                    // SAFETY: there is room for the vector's channels.
+                    unsafe { I::finish(sums, numbers.as_mut_ptr()) };
+                }
+            }
+            let width = (VECTORS * I::LANES).min(output.channels() - tile.channel);
+            for (row, numbers) in rows.zip(&numbers) {
+                output.write(row, tile.channel, &numbers[..width]);
+            }
         }
     }
 }
