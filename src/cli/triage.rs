@@ -61,16 +61,22 @@ impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
         let model = Model::open(&model::folder(self.model.clone())?)?;
         let limits = Limits::default();
-        let mut triage =
-            Triage::new(model, self.window, self.engine.options(), self.engine.threads(), limits.clone())?;
+        let search = || (Instant::now(), series::assemble(series::find(&self.paths, &limits), &limits));
+        let (options, threads) = (self.engine.options(), self.engine.threads());
+        // A network takes longer to get ready than a study's headers to read.
+        let (triage, found) = std::thread::scope(|scope| {
+            let loading = scope.spawn(|| Triage::new(model, self.window, options, threads, limits.clone()));
+            let found = (!self.follow).then(search);
+            (loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), found)
+        });
+        let mut triage = triage?;
         let mut followed = None;
         if self.follow {
             triage = triage.remembering()?;
             let quiet = Duration::from_secs(self.quiet);
             followed = Some(follow(&self.paths, &limits, &mut triage, quiet, self.json));
         }
-        let since = Instant::now();
-        let assembly = series::assemble(series::find(&self.paths, &limits), &limits);
+        let (since, assembly) = found.unwrap_or_else(search);
         let refused = inputs_refused(&triage, &assembly);
         let reports = refused.len() + assembly.studies.len();
         let mut outbox = Outbox::new(self.output.clone(), reports, self.json);
