@@ -41,12 +41,14 @@ pub struct Drawn {
 }
 
 /// Sizes, views, widths of the stages and outputs; a stage of another width than the one before halves its maps.
-pub const SHAPES: [Drawn; 5] = [
+pub const SHAPES: [Drawn; 6] = [
     Drawn { size: 8, views: 1, widths: &[4, 4], outputs: 1 },
     Drawn { size: 16, views: 5, widths: &[8, 12, 16, 20], outputs: 4 },
     Drawn { size: 16, views: 2, widths: &[64, 68], outputs: 6 },
     Drawn { size: 32, views: 3, widths: &[12, 12, 24], outputs: 3 },
     Drawn { size: 32, views: 4, widths: &[4, 8, 16, 32, 36], outputs: 2 },
+    // A row of the stem is longer than what any level multiplies at once.
+    Drawn { size: 8, views: 10, widths: &[8], outputs: 2 },
 ];
 
 pub fn patches(shape: &Drawn, count: usize) -> Vec<u8> {

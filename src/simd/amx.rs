@@ -2,7 +2,8 @@
 //!
 //! A tile is 32 rows and 32 channels: four registers of sums, which meet two of levels and two of weights. Rows of a
 //! level register are rows of the job, wherever they lie; so, as at the other levels, nothing is copied to be
-//! multiplied, except for runs of less than 64 bytes ([`chunks`](super::chunks)). Requantization is done on 512-bit vectors.
+//! multiplied, except for what is left of a run behind its last 64 bytes ([`chunks`](super::chunks)). Bias and
+//! requantization are done on 512-bit vectors.
 //!
 //! Tile registers are written and read by assembly alone: no code that a compiler makes touches them, since the program
 //! enables their instructions for no function. So they keep what one block of assembly leaves for the next.
@@ -12,13 +13,13 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::chunks::{Chunk, Chunks, PIECED, Piece, Pieced};
+use super::chunks::{CHUNK, Chunk, Chunks, Rest};
 use super::job::{Job, Output};
 use super::position::Source;
 use super::weights::{LINE, Layout};
 
 /// A block is the channels of a tile, so that sixteen of its groups, which two registers hold, are consecutive.
-pub(super) const LAYOUT: Layout = Layout { block: CHANNELS, bytes: 1, beyond: 15 };
+pub(super) const LAYOUT: Layout = Layout { block: CHANNELS, bytes: 1, beyond: CHUNK - 1 };
 
 /// Channels of a tile.
 const CHANNELS: usize = 2 * SIDE;
@@ -96,18 +97,18 @@ struct Sums([i32; ROWS * CHANNELS]);
 /// Bytes of a row of [`Sums`], and from one group of weights to the next: 32 numbers, and 32 channels of four bytes.
 const STEP: usize = 128;
 
-/// Levels of a tile's rows, put together out of pieces.
+/// A chunk of a tile's rows, where it is not all there.
 #[repr(C, align(64))]
-struct PutTogether([u8; ROWS * PIECED * LINE]);
-
-/// Bytes of a row of [`PutTogether`].
-const PIECED_STEP: usize = PIECED * LINE;
+struct Filled([u8; ROWS * LINE]);
 
 /// What is on its way from one step of a tile to the next.
 struct Scratch {
     sums: Sums,
-    put_together: PutTogether,
+    filled: Filled,
 }
+
+/// Bytes of weights that are all kept in the nearest cache, a third of it, beside the levels that they meet.
+const NEAR: usize = 16 << 10;
 
 /// Runs a job.
 ///
@@ -116,11 +117,13 @@ struct Scratch {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn run(mut job: Job<'_>) {
     assert_eq!(job.weights().kernels().layout(), LAYOUT, "the weights are packed for another level");
-    let mut scratch =
-        Scratch { sums: Sums([0; ROWS * CHANNELS]), put_together: PutTogether([0; ROWS * PIECED_STEP]) };
+    let mut scratch = Scratch { sums: Sums([0; ROWS * CHANNELS]), filled: Filled([0; ROWS * LINE]) };
     let blocks = job.weights().channels().div_ceil(CHANNELS);
-    let (positions, rows) = (job.positions.len(), job.rows);
-    let whole = job.positions.iter().all(|position| position.chunks().pieced.is_empty());
+    let rows = (0..job.rows).step_by(ROWS);
+    let near = blocks * job.weights().groups() * STEP <= NEAR;
+    // Places that read the same levels follow each other.
+    let mut places: Vec<usize> = (0..job.positions.len()).collect();
+    places.sort_by_key(|&place| job.positions[place].runs().first().map(|run| run.offset));
     let job = &mut job;
     let (mut shaped, mut before): (_, Option<Tile>) = ([0; 2], None);
     let mut each = |place: usize, row: usize, block: usize| {
@@ -133,27 +136,26 @@ pub(super) unsafe fn run(mut job: Job<'_>) {
                 asm!("ldtilecfg [{}]", in(reg) &Shapes::new(halves), options(nostack));
                 shaped = halves;
             }
-            multiply(tile, job, &mut scratch);
+            multiply(tile, job, &mut scratch.filled);
             // Done here, the tile before takes no time: other parts of the processor are at work.
             if let Some(before) = before.replace(tile) {
-                write(before, &scratch.sums, &mut job.output.of_place(before.place));
+                write(before, job, &scratch.sums);
             }
             finish(&mut scratch.sums);
         }
     };
-    let (places, rows) = (0..positions, (0..rows).step_by(ROWS));
-    if whole {
-        // Weights of a block fit in the nearest cache, and the maps of a tile's rows with them.
-        for block in 0..blocks {
-            for row in rows.clone() {
-                places.clone().for_each(|place| each(place, row, block));
+    if near {
+        // The blocks share the levels that are read and the lines that are written.
+        for row in rows {
+            for &place in &places {
+                (0..blocks).for_each(|block| each(place, row, block));
             }
         }
     } else {
-        // What is put together serves all blocks.
-        for place in places {
+        // Weights of a block fit in the nearest cache, and the maps of a tile's rows with them.
+        for block in 0..blocks {
             for row in rows.clone() {
-                (0..blocks).for_each(|block| each(place, row, block));
+                places.iter().for_each(|&place| each(place, row, block));
             }
         }
     }
@@ -162,7 +164,7 @@ pub(super) unsafe fn run(mut job: Job<'_>) {
     unsafe {
         asm!("tilerelease", options(nomem, nostack));
         if let Some(last) = before {
-            write(last, &scratch.sums, &mut job.output.of_place(last.place));
+            write(last, job, &scratch.sums);
         }
     }
 }
@@ -190,108 +192,63 @@ impl Tile {
     }
 }
 
-/// The first half of a tile's work: all products, and the bias.
+/// The first half of a tile's work: all products.
 ///
 /// # Safety
 /// As [`run`]; the tile registers have the tile's shapes, and the tile lies within the job.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn multiply(tile: Tile, job: &Job<'_>, scratch: &mut Scratch) {
+unsafe fn multiply(tile: Tile, job: &Job<'_>, filled: &mut Filled) {
     let (position, weights) = (&job.positions[tile.place], job.weights());
-    let Chunks { whole, pieced } = position.chunks();
-    // SAFETY: the block is one of the weights, the bias is as long as all blocks, and behind the last group of the last
-    // block there are as many as a chunk may reach beyond it (`LAYOUT`). Rows and their runs lie within the sources
-    // (`Job::new`), so whole chunks do.
+    let Chunks { whole, rests } = position.chunks();
+    // SAFETY: the block is one of the weights, and behind the last group of the last block there are as many as a chunk
+    // may reach beyond it (`LAYOUT`). Rows and their runs lie within the sources (`Job::new`), so whole chunks do.
     unsafe {
         let weights = weights.as_ptr().add(tile.channel / CHANNELS * weights.groups() * STEP);
-        start(position.bias().as_ptr().add(tile.channel));
+        start();
         for (&Source { levels, stride }, chunks) in job.sources.iter().zip(whole) {
             if !chunks.is_empty() {
                 add(chunks, levels.as_ptr().add(tile.row * stride), stride, tile.lower(), weights);
             }
         }
-        for batch in pieced {
-            // Networks have one batch at most, which is still there for the other blocks.
-            if tile.channel == 0 || pieced.len() > 1 {
-                put(batch, tile, &job.sources, &mut scratch.put_together);
-            }
-            add(&batch.chunks, scratch.put_together.0.as_ptr(), PIECED_STEP, tile.lower(), weights);
+        for rest in rests {
+            fill(rest, tile, &job.sources, filled);
+            let chunk = Chunk { levels: 0, ..rest.chunk };
+            add(&[chunk], filled.0.as_ptr(), LINE, tile.lower(), weights);
         }
     }
 }
 
-/// Puts chunks together out of their pieces, for all rows of a tile.
+/// Fills up a rest with zeros, for all rows of a tile.
 ///
 /// # Safety
 /// As [`multiply`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn put(batch: &Pieced, tile: Tile, sources: &[Source<'_>; 2], out: &mut PutTogether) {
-    for (chunk, pieces) in batch.pieces.iter().enumerate() {
-        let out = &mut out.0[chunk * LINE..];
-        let mut begun = false;
-        // As many as a chunk has of a network with several views go at once, so that each row is written once.
-        for pieces in pieces.chunks(3) {
-            // SAFETY: as the caller says.
-            unsafe {
-                match *pieces {
-                    [a] => put_pieces([a], begun, tile, sources, out),
-                    [a, b] => put_pieces([a, b], begun, tile, sources, out),
-                    [a, b, c] => put_pieces([a, b, c], begun, tile, sources, out),
-                    _ => unreachable!("chunks of three"),
-                }
-            }
-            begun = true;
-        }
-    }
-}
-
-/// Some pieces of a chunk, over what is `begun` of it or over zeros.
-///
-/// # Safety
-/// As [`multiply`].
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn put_pieces<const PIECES: usize>(
-    pieces: [Piece; PIECES],
-    begun: bool,
-    tile: Tile,
-    sources: &[Source<'_>; 2],
-    out: &mut [u8],
-) {
-    let mut from = pieces.map(|Piece { source, origin, .. }| {
-        let Source { levels, stride } = sources[usize::from(source)];
-        (levels.as_ptr().wrapping_add(tile.row * stride).wrapping_offset(origin), stride)
-    });
-    for out in out.chunks_mut(PIECED_STEP).take(tile.rows) {
-        let out = out[..LINE].as_mut_ptr();
-        // SAFETY: of the levels, only the bytes of the masks are read, and those are of runs (`Job::new`); of what is
-        // put together, the 64 bytes of the slice.
+unsafe fn fill(rest: &Rest, tile: Tile, sources: &[Source<'_>; 2], filled: &mut Filled) {
+    let Source { levels, stride } = sources[usize::from(rest.source)];
+    for (row, line) in filled.0.as_chunks_mut::<LINE>().0.iter_mut().take(tile.rows).enumerate() {
+        // SAFETY: of the levels, only the bytes of the mask are read, and those are of a run (`Job::new`); a line has 64.
         unsafe {
-            let mut levels = if begun { _mm512_load_si512(out.cast()) } else { _mm512_setzero_si512() };
-            for ((from, stride), Piece { bytes, .. }) in from.iter_mut().zip(pieces) {
-                levels = _mm512_mask_loadu_epi8(levels, bytes, from.cast());
-                *from = from.wrapping_add(*stride);
-            }
-            _mm512_store_si512(out.cast(), levels);
+            let levels = levels.as_ptr().add((tile.row + row) * stride + rest.chunk.levels);
+            let levels = _mm512_maskz_loadu_epi8(rest.bytes, levels.cast());
+            _mm512_storeu_si512(line.as_mut_ptr().cast(), levels);
         }
     }
 }
 
-/// Begins the sums of 32 rows and channels with the bias: a step of 0 reads the same 64 bytes for each row.
+/// Begins the sums with zeros. To load the bias instead would take longer than to add it to each row behind.
 ///
 /// # Safety
-/// As [`multiply`]; 32 numbers are there to read.
-unsafe fn start(bias: *const i32) {
-    // SAFETY: as the caller says.
+/// As [`multiply`].
+unsafe fn start() {
+    // SAFETY: the caller answers for the instructions.
     unsafe {
         asm!(
-            "tileloadd tmm0, [{bias} + {step}]",
-            "tileloadd tmm1, [{bias} + {step} + 64]",
-            "tileloadd tmm2, [{bias} + {step}]",
-            "tileloadd tmm3, [{bias} + {step} + 64]",
-            bias = in(reg) bias,
-            step = in(reg) 0usize,
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            options(nostack, readonly, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
 }
@@ -362,17 +319,21 @@ unsafe fn finish(sums: &mut Sums) {
     }
 }
 
-/// The second half: shortcut and requantization, or nothing.
+/// The second half: bias, then shortcut and requantization, or nothing.
 ///
 /// # Safety
-/// As [`multiply`]; `output` is that of the tile's place.
+/// As [`multiply`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
-    let Tile { row: first, rows, channel: block, .. } = tile;
+unsafe fn write(tile: Tile, job: &mut Job<'_>, sums: &Sums) {
+    let Tile { place, row: first, rows, channel: block } = tile;
+    let mut output = job.output.of_place(place);
     let width = CHANNELS.min(output.channels() - block);
-    let sums = sums.0.chunks_exact(CHANNELS).take(rows);
-    match output {
+    let (sums, _) = sums.0.as_chunks::<CHANNELS>();
+    let sums = &sums[..rows];
+    let bias = job.positions[place].bias()[block..].first_chunk().expect("the bias is whole blocks");
+    match &mut output {
         Output::Levels { shortcut, multipliers, out, stride, .. } if width == CHANNELS => {
+            let bias = vectors(bias);
             // SAFETY: `Job::new` saw that output and shortcut have all channels of every row, and that there is a
             // multiplier and a step for each.
             unsafe {
@@ -380,8 +341,8 @@ unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
                 let multipliers = [_mm512_loadu_ps(multipliers), _mm512_loadu_ps(multipliers.add(SIDE))];
                 let out = out.as_mut_ptr().add(first * *stride + block);
                 let Some(shortcut) = shortcut else {
-                    for (row, sums) in sums.enumerate() {
-                        requantize(vectors(sums), multipliers, out.add(row * *stride));
+                    for (row, sums) in sums.iter().enumerate() {
+                        requantize(added(vectors(sums), bias), multipliers, out.add(row * *stride));
                     }
                     return;
                 };
@@ -389,9 +350,9 @@ unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
                 let steps = shortcut.steps.as_ptr().add(block);
                 let steps = [_mm256_loadu_si256(steps.cast()), _mm256_loadu_si256(steps.add(SIDE).cast())];
                 let steps = steps.map(|steps| _mm512_cvtepi16_epi32(steps));
-                for (row, sums) in sums.enumerate() {
+                for (row, sums) in sums.iter().enumerate() {
                     let levels = levels.add(row * shortcut.stride);
-                    let [a, b] = vectors(sums);
+                    let [a, b] = added(vectors(sums), bias);
                     let levels_a = _mm512_cvtepu8_epi32(_mm_loadu_si128(levels.cast()));
                     let levels_b = _mm512_cvtepu8_epi32(_mm_loadu_si128(levels.add(SIDE).cast()));
                     // The upper half of a level is 0, so the pairs' products are those of the lower halves.
@@ -406,19 +367,26 @@ unsafe fn write(tile: Tile, sums: &Sums, output: &mut Output<'_>) {
         // What does not fill a block is left to the specification.
         _ => {
             for (row, sums) in (first..).zip(sums) {
+                let sums: [i32; CHANNELS] = std::array::from_fn(|at| sums[at].wrapping_add(bias[at]));
                 output.write(row, block, &sums[..width]);
             }
         }
     }
 }
 
-/// A row's sums.
+/// A row's numbers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn vectors(sums: &[i32]) -> [__m512i; 2] {
-    let (a, b) = (&sums[..SIDE], &sums[SIDE..CHANNELS]);
+fn vectors(numbers: &[i32; CHANNELS]) -> [__m512i; 2] {
+    let (a, b) = (&numbers[..SIDE], &numbers[SIDE..]);
     // SAFETY: sixteen numbers each.
     unsafe { [_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())] }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn added(sums: [__m512i; 2], bias: [__m512i; 2]) -> [__m512i; 2] {
+    [_mm512_add_epi32(sums[0], bias[0]), _mm512_add_epi32(sums[1], bias[1])]
 }
 
 /// `docs/quantization.md` (5) on a row.

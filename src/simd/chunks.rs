@@ -4,18 +4,15 @@ use super::position::Run;
 use super::weights::{GROUP, LINE};
 
 /// Groups of a chunk.
-const CHUNK: usize = LINE / GROUP;
-
-/// Chunks of pieces that are put together at once.
-pub(super) const PIECED: usize = 8;
+pub(super) const CHUNK: usize = LINE / GROUP;
 
 /// The runs of a position. Each group of each run is in one chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunks {
     /// 64 consecutive bytes of a row of either source.
     pub whole: [Vec<Chunk>; 2],
-    /// What is left of runs, [`PIECED`] at a time.
-    pub pieced: Vec<Pieced>,
+    /// What is left of runs.
+    pub rests: Vec<Rest>,
 }
 
 /// Sixteen groups of weights, and the bytes of a row that meet them.
@@ -24,85 +21,38 @@ pub(super) struct Chunks {
 pub(super) struct Chunk {
     /// First byte of levels.
     pub levels: usize,
-    /// First group of weights. The last may lie beyond the weights, where it meets nothing but zeros.
+    /// First group of weights. Of a rest, the last may lie beyond the weights.
     pub weight: usize,
 }
 
-/// Chunks that are put together out of pieces: `levels` counts from the first one's beginning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pieced {
-    pub chunks: Vec<Chunk>,
-    /// Of each chunk.
-    pub pieces: Vec<Vec<Piece>>,
-}
-
-/// Bytes of a row that stand as far apart as those of the chunk that they become.
+/// A chunk that is there in part: the other bytes must meet the weights as zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Rest {
     pub source: u8,
-    /// Where the chunk's first byte would be in the row, which may be before its beginning.
-    pub origin: isize,
-    /// The chunk's bytes that are there: bit i is byte i.
+    pub chunk: Chunk,
+    /// The bytes that are there: bit i is byte i.
     pub bytes: u64,
 }
 
 impl Chunks {
     /// Cuts runs into chunks.
-    ///
-    /// What is shorter than a chunk shares one with other runs whose weights are near: so a network's first layer, whose
-    /// runs are short, multiplies few zeros.
     pub fn cut(runs: &[Run]) -> Chunks {
         let mut chunks = Chunks::default();
-        let mut rests: Vec<Run> = Vec::new();
         for run in runs {
-            let whole = run.groups as usize / CHUNK;
-            chunks.whole[usize::from(run.source)].extend((0..whole).map(|at| Chunk {
-                levels: run.offset as usize + at * LINE,
-                weight: run.weight as usize + at * CHUNK,
-            }));
-            rests.extend(from(run, (whole * CHUNK) as u32));
-        }
-        rests.sort_by_key(|run| run.weight);
-        let mut number = 0;
-        while let Some(first) = rests.first() {
-            let weight = first.weight;
-            let end = weight + CHUNK as u32;
-            let (mut pieces, mut left, mut filled) = (Vec::new(), Vec::new(), weight);
-            for run in rests {
-                if run.weight < filled || run.weight >= end {
-                    left.push(run);
-                    continue;
-                }
-                let groups = run.groups.min(end - run.weight);
-                let before = (run.weight - weight) as usize * GROUP;
-                let bytes = u64::MAX >> (LINE - groups as usize * GROUP) << before;
-                pieces.push(Piece {
-                    source: run.source,
-                    origin: run.offset as isize - before as isize,
-                    bytes,
-                });
-                left.extend(from(&run, groups));
-                filled = run.weight + groups;
+            let at = |group: usize| Chunk {
+                levels: run.offset as usize + group * GROUP,
+                weight: run.weight as usize + group,
+            };
+            let groups = run.groups as usize;
+            let (whole, left) = (groups / CHUNK, groups % CHUNK);
+            chunks.whole[usize::from(run.source)].extend((0..whole).map(|chunk| at(chunk * CHUNK)));
+            if left > 0 {
+                let bytes = u64::MAX >> (LINE - left * GROUP);
+                chunks.rests.push(Rest { source: run.source, chunk: at(whole * CHUNK), bytes });
             }
-            left.sort_by_key(|run| run.weight);
-            rests = left;
-            if number % PIECED == 0 {
-                chunks.pieced.push(Pieced::default());
-            }
-            let pieced = chunks.pieced.last_mut().expect("one was pushed");
-            pieced.chunks.push(Chunk { levels: number % PIECED * LINE, weight: weight as usize });
-            pieced.pieces.push(pieces);
-            number += 1;
         }
         chunks
     }
-}
-
-/// What a run has from a group on, if it has anything.
-fn from(run: &Run, group: u32) -> Option<Run> {
-    let left = run.groups - group;
-    let offset = run.offset + group * GROUP as u32;
-    (left > 0).then_some(Run { offset, weight: run.weight + group, groups: left, ..*run })
 }
 
 #[cfg(test)]
@@ -112,10 +62,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     /// How often each byte of each source meets each group of weights, and which of its four.
-    type Products = BTreeMap<(u8, i64, usize, usize), usize>;
+    type Products = BTreeMap<(u8, usize, usize, usize), usize>;
 
-    fn count(products: &mut Products, source: u8, byte: i64, weight: usize, at: usize) {
-        *products.entry((source, byte, weight + at / GROUP, at % GROUP)).or_default() += 1;
+    fn count(products: &mut Products, source: u8, chunk: Chunk, at: usize) {
+        let met = (source, chunk.levels + at, chunk.weight + at / GROUP, at % GROUP);
+        *products.entry(met).or_default() += 1;
     }
 
     proptest! {
@@ -129,43 +80,21 @@ mod tests {
                 .collect();
             let mut expected = Products::new();
             for run in &runs {
-                for at in 0..run.groups * 4 {
-                    let byte = i64::from(run.offset + at);
-                    count(&mut expected, run.source, byte, run.weight as usize, at as usize);
-                }
+                let chunk = Chunk { levels: run.offset as usize, weight: run.weight as usize };
+                (0..run.groups as usize * 4).for_each(|at| count(&mut expected, run.source, chunk, at));
             }
             let mut found = Products::new();
             let chunks = Chunks::cut(&runs);
             for (source, whole) in chunks.whole.iter().enumerate() {
-                for &Chunk { levels, weight } in whole {
-                    (0..64).for_each(|at| count(&mut found, source as u8, (levels + at) as i64, weight, at));
+                for &chunk in whole {
+                    (0..64).for_each(|at| count(&mut found, source as u8, chunk, at));
                 }
             }
-            for Pieced { chunks, pieces } in chunks.pieced {
-                prop_assert!(chunks.len() == pieces.len() && chunks.len() <= PIECED);
-                for (place, (chunk, pieces)) in chunks.into_iter().zip(pieces).enumerate() {
-                    prop_assert_eq!(chunk.levels, place * 64);
-                    let taken = pieces.iter().fold(0, |taken, piece| {
-                        assert_eq!(taken & piece.bytes, 0, "two pieces for one byte");
-                        taken | piece.bytes
-                    });
-                    prop_assert_ne!(taken, 0);
-                    for Piece { source, origin, bytes } in pieces {
-                        for at in (0..64).filter(|at| bytes >> at & 1 == 1) {
-                            count(&mut found, source, origin as i64 + at as i64, chunk.weight, at);
-                        }
-                    }
-                }
+            for Rest { source, chunk, bytes } in chunks.rests {
+                prop_assert_ne!(bytes, 0);
+                (0..64).filter(|at| bytes >> at & 1 == 1).for_each(|at| count(&mut found, source, chunk, at));
             }
             prop_assert_eq!(found, expected);
         }
-    }
-
-    /// Seven rows of nine groups: four chunks, where each row alone would take one.
-    #[test]
-    fn a_first_layer_takes_four_chunks() {
-        let run = |row: u32| Run { source: 0, offset: row * 105, weight: row * 9, groups: 9 };
-        let chunks = Chunks::cut(&[0, 1, 2, 3, 4, 5, 6].map(run));
-        assert_eq!(chunks.pieced.iter().map(|pieced| pieced.chunks.len()).collect::<Vec<_>>(), [4]);
     }
 }

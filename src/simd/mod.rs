@@ -184,6 +184,14 @@ impl<N: Numbers> Kernels<N> {
     pub fn level(self) -> Level {
         self.level
     }
+
+    /// Groups that the level multiplies at once: runs are best a multiple of as many.
+    pub fn at_once(self) -> usize {
+        match self.level {
+            Level::AmxInt8 => 16,
+            _ => 1,
+        }
+    }
 }
 
 impl Kernels {

@@ -1,7 +1,7 @@
 //! One layer made ready for the kernels: packed weights, and for each place of its output what it reads.
 //!
 //! A row of the matrix product is a patch of the batch, and there is one product for each place of the output. So a
-//! place reads just the taps that meet a pixel there, and nothing is ever copied to be convolved. Maps are
+//! place reads just the taps that meet a pixel there, and nothing but gray levels is ever copied to be convolved. Maps are
 //! `[place][patch][channel]`: what one product reads of a tap, and what it writes, lies side by side.
 
 use super::gray::GrayRows;
@@ -18,6 +18,7 @@ pub struct Layer<N: Numbers> {
     /// Levels of a patch's row of either input.
     inputs: [usize; 2],
     batch: usize,
+    products: usize,
 }
 
 /// A block's input, where it is added to what its second convolution gives.
@@ -29,33 +30,51 @@ pub struct Identity<'a, N: Numbers> {
 impl<N: Numbers> Layer<N> {
     /// The convolution of gray levels, in [`GrayRows`].
     pub fn stem(kernels: Kernels<N>, conv: &Convolution<N>, rows: GrayRows, batch: usize) -> Layer<N> {
-        let [kernel_rows, kernel_columns] = conv.window.kernel;
-        let views = conv.inputs;
-        let groups = (kernel_columns * views).div_ceil(N::LEVELS);
-        let weights = Weights::pack(kernels, conv.outputs(), kernel_rows * groups, |output, group| {
-            let (row, first) = (group / groups, group % groups * N::LEVELS);
-            // Behind a row's last pixel a group may reach into the next: nothing is taken from there.
-            N::group(|at| match ((first + at) / views, (first + at) % views) {
-                (column, view) if column < kernel_columns => conv.weight(output, view, [row, column]),
-                _ => N::Weight::default(),
+        let (views, window) = (conv.inputs, conv.window);
+        // What is multiplied at once, in levels.
+        let step = kernels.at_once() * N::LEVELS;
+        // Levels of a row, filled up to whole steps unless the next row follows.
+        let width = window.kernel[1] * views;
+        let width = if rows.cut { width } else { width.next_multiple_of(step) };
+        let steps = (window.kernel[0] * width).div_ceil(step);
+        let tap = |level: usize| [level / width, level % width / views];
+        let weights = Weights::pack(kernels, conv.outputs(), steps * kernels.at_once(), |output, group| {
+            N::group(|at| {
+                let level = group * N::LEVELS + at;
+                let [row, column] = tap(level);
+                let is_there = row < window.kernel[0] && column < window.kernel[1];
+                if is_there {
+                    conv.weight(output, level % width % views, [row, column])
+                } else {
+                    N::Weight::default()
+                }
             })
         });
         let weights = Arc::new(weights);
-        let position = |[row, column]: [usize; 2]| {
-            // The padding beside a row is in the buffer, but groups that meet nothing else are left out.
-            let live: Vec<usize> = conv.window.live_columns(column).map(|(tap, _)| tap).collect();
-            let first = live.first().map_or(0, |tap| tap * views / N::LEVELS);
-            let end = live.last().map_or(0, |tap| ((tap + 1) * views).div_ceil(N::LEVELS));
-            let runs = conv.window.live_rows(row).map(|(tap, gray_row)| Run {
+        let position = |place: [usize; 2]| {
+            let rows_live: Vec<usize> = window.live_rows(place[0]).map(|(tap, _)| tap).collect();
+            let columns_live: Vec<usize> = window.live_columns(place[1]).map(|(tap, _)| tap).collect();
+            let is_live = |level: usize| {
+                let [row, column] = tap(level);
+                rows_live.contains(&row) && columns_live.contains(&column)
+            };
+            // There may be padding in the buffer, but steps that meet nothing else are left out.
+            let firsts = (0..steps).map(|at| at * step).filter(|&at| (at..at + step).any(is_live));
+            let runs = firsts.map(|first| Run {
                 source: 0,
-                offset: narrow(rows.offset(gray_row, column * conv.window.stride[1]) + first * N::LEVELS),
-                weight: narrow(tap * groups + first),
-                groups: narrow(end - first),
+                offset: narrow(rows.offset(place, first / width) + first % width),
+                weight: narrow(first / N::LEVELS),
+                groups: narrow(kernels.at_once()),
             });
-            Position::new(&weights, &conv.bias, &runs.collect::<Vec<_>>())
+            Position::new(&weights, &conv.bias, &joined::<N>(&runs.collect::<Vec<_>>()))
         };
         let positions = conv.window.places().map(position).collect();
-        Layer { positions, multipliers: conv.multipliers.clone(), inputs: [rows.stride(); 2], batch }
+        // Those of live taps: how many zeros are multiplied beside them is the level's affair.
+        let live_taps =
+            |[row, column]: [usize; 2]| window.live_rows(row).count() * window.live_columns(column).count();
+        let products = window.places().map(live_taps).sum::<usize>() * views * conv.outputs();
+        let multipliers = conv.multipliers.clone();
+        Layer { positions, multipliers, inputs: [rows.stride(); 2], batch, products }
     }
 
     /// A convolution of maps of `batch` patches; `more` is one of other maps that is added in its accumulator.
@@ -86,14 +105,15 @@ impl<N: Numbers> Layer<N> {
             let runs: Vec<Run> = parts.iter().enumerate().flat_map(of_part).collect();
             Position::new(&weights, &bias, &joined::<N>(&runs))
         };
-        let positions = conv.window.places().map(position).collect();
+        let positions: Vec<Position<N>> = conv.window.places().map(position).collect();
         let inputs = [conv.inputs, more.map_or(0, |more| more.inputs)];
-        Layer { positions, multipliers: conv.multipliers.clone(), inputs, batch }
+        let products = positions.iter().map(Position::products).sum();
+        Layer { positions, multipliers: conv.multipliers.clone(), inputs, batch, products }
     }
 
     /// Multiply-adds of one patch.
     pub fn products(&self) -> usize {
-        self.positions.iter().map(Position::products).sum()
+        self.products
     }
 
     /// Output channels.

@@ -63,7 +63,7 @@ impl<N: Numbers> Network<N> {
     /// Packs a plan's weights.
     pub fn new(plan: &Plan<N>, kernels: Kernels<N>) -> Network<N> {
         let (stem, batch) = (&plan.stem, batch(kernels.level()));
-        let gray = GrayRows::new(stem.window, stem.inputs);
+        let gray = GrayRows::new(stem.window, stem.inputs, kernels.at_once() * N::LEVELS);
         let block = |block: &plan::Block<N>| {
             let (convolution, identity) = match &block.shortcut {
                 Shortcut::Convolution(convolution) => (Some(&**convolution), None),
