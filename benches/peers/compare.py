@@ -499,6 +499,8 @@ def main():
     parser.add_argument("--series", type=Path, help="a folder of one head CT series instead of a phantom")
     parser.add_argument("--only", action="append", choices=PARTS, help="these parts alone, and no record")
     arguments = parser.parse_args()
+    # Libraries would walk the stack for every error that they look at and pass over.
+    os.environ.pop("RUST_BACKTRACE", None)
     bench = Bench(arguments)
     for part in arguments.only or PARTS:
         getattr(bench, part)()

@@ -76,8 +76,8 @@ fn run(model: &str, patches: &str, precision: &str, threads: &str, level: Option
     let count = bytes.len() / length;
     let threads: NonZeroUsize = threads.parse()?;
     let mut engines = engine::on_threads(load(&model, precision, level)?, threads)?;
-    // Threads take parts as `triage` takes slices; one thread needs none.
-    let parts = if engines.len() == 1 { 1 } else { PARTS * engines.len() };
+    // Threads take parts as `triage` takes slices.
+    let parts = engines.len();
     let part = |bytes: &[u8]| (Patches::given(&patch.views, patch.size, bytes.into()), Mutex::default());
     let parts: Vec<Part> = bytes.chunks(count.div_ceil(parts) * length).map(part).collect();
     run_parts(&mut engines, &parts, 1)?;
@@ -110,13 +110,12 @@ fn run(model: &str, patches: &str, precision: &str, threads: &str, level: Option
     })
 }
 
-/// Parts that each of several threads takes, on average.
-const PARTS: usize = 8;
-
 /// Patches and their logits.
 type Part = (Patches, Mutex<Array2<f32>>);
 
 /// Runs all parts so many times, each by the thread that is free.
+///
+/// A lock keeps a part from being run twice at once.
 fn run_parts(engines: &mut [Box<dyn Engine>], parts: &[Part], times: usize) -> Done {
     let next = AtomicUsize::new(0);
     let turn = |engine: &mut Box<dyn Engine>| {

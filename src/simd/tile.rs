@@ -142,6 +142,7 @@ unsafe fn run_position<I: Isa, const VECTORS: usize>(
     let weights = position.weights();
     const {
         assert!(I::LAYOUT.block == VECTORS * I::LANES, "a block is a whole number of vectors");
+        assert!(VECTORS > 1, "a tile of one vector is part of a block");
         assert!(I::LAYOUT.block <= MOST_CHANNELS && I::ROWS <= MOST_ROWS, "there is code for every tile");
     };
     let mut channel = 0;
