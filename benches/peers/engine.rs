@@ -23,7 +23,6 @@ use std::error::Error;
 use std::io::BufRead;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -78,8 +77,8 @@ fn run(model: &str, patches: &str, precision: &str, threads: &str, level: Option
     let mut engines = engine::on_threads(load(&model, precision, level)?, threads)?;
     // Threads take parts as `triage` takes slices.
     let parts = engines.len();
-    let part = |bytes: &[u8]| (Patches::given(&patch.views, patch.size, bytes.into()), Mutex::default());
-    let parts: Vec<Part> = bytes.chunks(count.div_ceil(parts) * length).map(part).collect();
+    let part = |bytes: &[u8]| Patches::given(&patch.views, patch.size, bytes.into());
+    let parts: Vec<Patches> = bytes.chunks(count.div_ceil(parts) * length).map(part).collect();
     run_parts(&mut engines, &parts, 1)?;
     println!(
         "{}",
@@ -97,35 +96,29 @@ fn run(model: &str, patches: &str, precision: &str, threads: &str, level: Option
             Ok(serde_json::json!({ "seconds": started.elapsed().as_secs_f64() / times as f64 }))
         }
         Some(("logits", path)) => {
-            let (mut bytes, mut rows) = (Vec::new(), 0);
-            for (_, logits) in &parts {
-                let logits = logits.lock().expect("no thread panicked");
+            let (mut bytes, mut logits) = (Vec::new(), Array2::zeros((0, 0)));
+            for (part, number) in parts.iter().zip((0..engines.len()).cycle()) {
+                engines[number].run(part, &mut logits)?;
                 bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
-                rows += logits.nrows();
             }
             std::fs::write(path, bytes)?;
-            Ok(serde_json::json!({ "logits": rows }))
+            Ok(serde_json::json!({ "logits": count }))
         }
         _ => Err("run TIMES or logits FILE".into()),
     })
 }
 
-/// Patches and their logits.
-type Part = (Patches, Mutex<Array2<f32>>);
-
 /// Runs all parts so many times, each by the thread that is free.
-///
-/// A lock keeps a part from being run twice at once.
-fn run_parts(engines: &mut [Box<dyn Engine>], parts: &[Part], times: usize) -> Done {
+fn run_parts(engines: &mut [Box<dyn Engine>], parts: &[Patches], times: usize) -> Done {
     let next = AtomicUsize::new(0);
     let turn = |engine: &mut Box<dyn Engine>| {
+        let mut logits = Array2::zeros((0, 0));
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= parts.len() * times {
                 return Ok(());
             }
-            let (patches, logits) = &parts[number % parts.len()];
-            engine.run(patches, &mut logits.lock().expect("no thread panicked"))?;
+            engine.run(&parts[number % parts.len()], &mut logits)?;
         }
     };
     let ended: Result<(), EngineError> = std::thread::scope(|scope| {
