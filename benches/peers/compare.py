@@ -327,10 +327,10 @@ class Bench:
         ratio = np.array(own[-1].seconds) / np.array(two.seconds)
         self.say(f"two threads are {spread(ratio)} times as fast as one ({own[-1].name})\n")
         self.bar("two threads, against one", ratio, 1.9)
-        if "avx2" in levels and len(limits) > 1:
-            for taps, peer in zip(("plain", "dead-tap-free"), peers[2:], strict=True):
+        if "avx2" in levels:
+            for peer in peers:
                 ratio = np.array(peer.seconds) / np.array(own[levels.index("avx2")].seconds)
-                self.bar(f"int8 on AVX2, against ONNX Runtime int8 limited to it, {taps} ONNX", ratio, 1)
+                self.bar(f"int8 on AVX2, against {peer.name}", ratio, 1)
         for resident in [*own, two, *peers]:
             resident.close()
 

@@ -188,7 +188,8 @@ impl<N: Numbers> Kernels<N> {
     /// Groups that the level multiplies at once: runs are best a multiple of as many.
     pub fn at_once(self) -> usize {
         match self.level {
-            Level::AmxInt8 => 16,
+            #[cfg(target_arch = "x86_64")]
+            Level::AmxInt8 => chunks::CHUNK,
             _ => 1,
         }
     }

@@ -257,7 +257,7 @@ fn turns(engines: &mut [Box<dyn Engine>], patches: &Patches, seconds: Duration) 
     let mut logits = vec![Array2::zeros((0, 0)); threads];
     let mut run = |engines: &mut [Box<dyn Engine>]| -> Result<(), EngineError> {
         let jobs = engines.iter_mut().zip(&mut logits);
-        on_threads(jobs.map(|(engine, logits)| move || engine.run(patches, logits))).into_iter().collect()
+        together(jobs.map(|(engine, logits)| move || engine.run(patches, logits))).into_iter().collect()
     };
     // One that does not count: buffers and caches are as they will be.
     run(engines)?;
@@ -308,14 +308,14 @@ impl Yardstick {
     /// GMAC/s on so many threads.
     fn spin(&self, threads: usize) -> f64 {
         let since = Instant::now();
-        let products = on_threads((0..threads).map(|_| || (self.spin)(self.steps)));
+        let products = together((0..threads).map(|_| || (self.spin)(self.steps)));
         let products: u64 = products.into_iter().flatten().sum();
         products as f64 / since.elapsed().as_secs_f64() / 1e9
     }
 }
 
 /// Does all at once, the first on this thread, and waits.
-fn on_threads<T: Send, F: FnOnce() -> T + Send>(jobs: impl Iterator<Item = F>) -> Vec<T> {
+fn together<T: Send, F: FnOnce() -> T + Send>(jobs: impl Iterator<Item = F>) -> Vec<T> {
     std::thread::scope(|scope| {
         let mut jobs = jobs;
         let own = jobs.next();

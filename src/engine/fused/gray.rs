@@ -78,7 +78,7 @@ impl GrayRows {
             35 => GrayRows::cut_up::<35, L>,
             _ => GrayRows::cut_up_any,
         };
-        let mut uncut = vec![L::default(); rows * self.columns * views];
+        let mut uncut = vec![L::default(); if self.cut { rows * self.columns * views } else { 0 }];
         let patches = patches.chunks_exact(views * rows * columns);
         for (patch, gray) in patches.zip(gray.chunks_exact_mut(self.stride())) {
             if self.cut {
