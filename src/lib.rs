@@ -3,6 +3,7 @@
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
 pub mod cli;
+pub mod codec;
 pub mod dicom;
 pub mod engine;
 pub mod error;

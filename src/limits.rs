@@ -26,6 +26,8 @@ pub struct Limits {
     pub columns: u32,
     /// Frames of one file.
     pub frames: u32,
+    /// Pixels of one compressed frame: its decoder holds some 12 bytes for each.
+    pub coded_pixels: u32,
     /// Bytes of one deflated data set or ZIP member after inflating it: they are held in memory.
     pub inflated_bytes: u64,
     /// Bytes of all members of one ZIP archive after inflating them: they take time.
@@ -52,6 +54,7 @@ impl Default for Limits {
             rows: 4096,
             columns: 4096,
             frames: 4096,
+            coded_pixels: 4 << 20,
             inflated_bytes: 64 << 20,
             archive_inflated_bytes: 4 << 30,
             entries: 100_000,

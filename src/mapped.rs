@@ -1,8 +1,8 @@
-//! Files as read-only bytes in memory, mapped instead of read: the only place that maps.
+//! Files as read-only bytes in memory, large ones mapped instead of read: the only place that maps.
 //! What the bytes mean is left to `dicom` and `series`.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,24 @@ use thiserror::Error;
 
 use crate::limits::Limits;
 
-/// A private copy of a file, mapped.
+/// Files up to this size are read into memory. A slice of 512 x 512 takes 58 us to be read, and 178 us to be copied and
+/// mapped; what is larger should not have to fit.
+const READ_BYTES: u64 = 4 << 20;
+
+/// A private copy of a file: of a small one in memory, of a large one mapped.
 ///
 /// A mapping of a file that somebody else can still write is unsound: its bytes may change under a `&[u8]`,
 /// and a read beyond a truncated end kills the process. So the file is copied, inside the kernel, into an
 /// unnamed temporary file, and that copy is mapped. It vanishes with the value.
 #[derive(Debug)]
 pub struct Mapped {
-    /// None where the file is empty: an empty range cannot be mapped on every platform.
-    map: Option<Mmap>,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    Read(Vec<u8>),
+    Mapped(Mmap),
 }
 
 /// Why a file could not be mapped. Shown without its path and its cause: the caller adds both.
@@ -58,7 +67,7 @@ pub enum MappedError {
 }
 
 impl Mapped {
-    /// Copies the file at `path` into an unnamed temporary file and maps the copy.
+    /// Reads the file at `path`, or copies it into an unnamed temporary file and maps the copy.
     ///
     /// # Errors
     /// The file is no readable regular file, exceeds [`Limits::file_bytes`], or cannot be copied.
@@ -66,21 +75,40 @@ impl Mapped {
         let read = |source| MappedError::Read { path: path.to_owned(), source };
         let copy = |source| MappedError::Copy { path: path.to_owned(), source };
         // Asked before opening, since opening a pipe waits for its other end.
-        if !std::fs::metadata(path).map_err(read)?.is_file() {
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        if !metadata.is_file() {
             return Err(MappedError::NotAFile { path: path.to_owned() });
         }
-        let original = File::open(path).map_err(read)?;
+        let too_large = || MappedError::Limit { path: path.to_owned(), limit: limits.file_bytes };
+        let mut original = File::open(path).map_err(read)?;
+        // Counted while reading and copying: the length that the file system tells may have changed since.
+        let mut beginning = Vec::new();
+        if metadata.len() <= READ_BYTES {
+            let wanted = READ_BYTES.min(limits.file_bytes).saturating_add(1);
+            // One more than there is, so that the end is met without growing.
+            beginning.reserve_exact(metadata.len() as usize + 1);
+            (&mut original).take(wanted).read_to_end(&mut beginning).map_err(read)?;
+            let bytes = beginning.len() as u64;
+            if bytes > limits.file_bytes {
+                return Err(too_large());
+            }
+            if bytes <= READ_BYTES {
+                return Ok(Mapped { held: Held::Read(beginning) });
+            }
+        }
         let mut private = tempfile::tempfile().map_err(copy)?;
-        // Counted while copying: the length that the file system tells may have changed since.
-        let wanted = limits.file_bytes.saturating_add(1);
-        let bytes = io::copy(&mut original.take(wanted), &mut private).map_err(copy)?;
+        private.write_all(&beginning).map_err(copy)?;
+        let wanted = limits.file_bytes.saturating_add(1) - beginning.len() as u64;
+        let bytes =
+            beginning.len() as u64 + io::copy(&mut original.take(wanted), &mut private).map_err(copy)?;
         if bytes > limits.file_bytes {
-            return Err(MappedError::Limit { path: path.to_owned(), limit: limits.file_bytes });
+            return Err(too_large());
         }
         if bytes == 0 {
-            return Ok(Mapped { map: None });
+            // An empty range cannot be mapped on every platform.
+            return Ok(Mapped { held: Held::Read(Vec::new()) });
         }
-        Ok(Mapped { map: Some(map_private(&private).map_err(copy)?) })
+        Ok(Mapped { held: Held::Mapped(map_private(&private).map_err(copy)?) })
     }
 }
 
@@ -97,7 +125,10 @@ impl Deref for Mapped {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or(&[])
+        match &self.held {
+            Held::Read(bytes) => bytes,
+            Held::Mapped(map) => map,
+        }
     }
 }
 
@@ -109,13 +140,16 @@ mod tests {
     fn bytes_stay_when_the_original_is_overwritten_and_truncated() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("slice");
-        std::fs::write(&path, vec![7u8; 100_000]).unwrap();
-        let mapped = Mapped::open(&path, &Limits::default()).unwrap();
-        std::fs::write(&path, vec![9u8; 100_000]).unwrap();
-        assert!(mapped.iter().all(|&byte| byte == 7));
-        File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
-        assert_eq!(mapped.len(), 100_000);
-        assert!(mapped.iter().all(|&byte| byte == 7));
+        for size in [100_000, READ_BYTES as usize, READ_BYTES as usize + 1] {
+            std::fs::write(&path, vec![7u8; size]).unwrap();
+            let mapped = Mapped::open(&path, &Limits::default()).unwrap();
+            assert_eq!(matches!(mapped.held, Held::Mapped(_)), size as u64 > READ_BYTES);
+            std::fs::write(&path, vec![9u8; size]).unwrap();
+            assert!(mapped.iter().all(|&byte| byte == 7));
+            File::options().write(true).open(&path).unwrap().set_len(3).unwrap();
+            assert_eq!(mapped.len(), size);
+            assert!(mapped.iter().all(|&byte| byte == 7));
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
-use crate::dicom::{self, DicomError, SliceHeader, StoredValues};
+use crate::dicom::{DicomError, Object, SliceHeader, StoredValues};
 use crate::hu::{self, HuError, Rescale, StoredLayout};
 use crate::limits::Limits;
-use crate::series::{Chain, Series, SliceEntry, SourceError, Warning};
+use crate::series::{Bytes, Chain, Series, SliceEntry, SourceError, Warning};
 
 /// Reads the slices of a series, from the feet to the head or each when its turn comes.
 ///
@@ -21,6 +22,15 @@ pub struct SliceStream<'a> {
     next: usize,
     /// Slices with values of -2000 HU or below that no padding element announced.
     untagged_padding: AtomicUsize,
+    /// The object of many frames that was read last: its other frames are likely to be asked for next.
+    opened: Mutex<Option<(String, Arc<Opened>)>>,
+}
+
+/// An object and its bytes.
+#[derive(Debug)]
+struct Opened {
+    bytes: Bytes,
+    object: Object,
 }
 
 /// Why a slice of the series cannot be read: its file or ZIP member and the whole reason, on one line.
@@ -69,7 +79,13 @@ impl<'a> SliceStream<'a> {
     /// # Panics
     /// When the series does not have them.
     pub fn part(series: &'a Series, slices: Range<usize>, limits: &'a Limits) -> SliceStream<'a> {
-        SliceStream { slices: &series.slices[slices], limits, next: 0, untagged_padding: AtomicUsize::new(0) }
+        SliceStream {
+            slices: &series.slices[slices],
+            limits,
+            next: 0,
+            untagged_padding: AtomicUsize::new(0),
+            opened: Mutex::new(None),
+        }
     }
 
     /// How many slices there are.
@@ -106,7 +122,7 @@ impl<'a> SliceStream<'a> {
     /// When there are not so many slices.
     pub fn read(&self, index: usize, hu: &mut Vec<i16>) -> Result<&'a SliceEntry, StreamError> {
         let slice = self.entry(index);
-        read(slice, self.limits, hu)?;
+        self.read_slice(slice, hu)?;
         if hu::has_untagged_padding(hu) {
             self.untagged_padding.fetch_add(1, Ordering::Relaxed);
         }
@@ -134,30 +150,69 @@ impl<'a> SliceStream<'a> {
     }
 }
 
-fn read(slice: &SliceEntry, limits: &Limits, hu: &mut Vec<i16>) -> Result<(), StreamError> {
-    let place = || slice.source.to_string();
-    let bytes = slice.source.read(limits).map_err(|error| StreamError::Source { place: place(), error })?;
-    let dicom = |error| StreamError::Dicom { place: place(), error };
-    let (header, location) = dicom::read_header(&bytes, limits).map_err(dicom)?;
-    // Everything that was checked when the series was put together: identity, size, bits, rescale, position.
-    if header != slice.header {
-        return Err(StreamError::Changed { place: place() });
+impl SliceStream<'_> {
+    fn read_slice(&self, slice: &SliceEntry, hu: &mut Vec<i16>) -> Result<(), StreamError> {
+        let place = || slice.source.to_string();
+        let dicom = |error| StreamError::Dicom { place: place(), error };
+        let opened = self.open(slice)?;
+        let frame = slice.header.frame as usize;
+        // Everything that was checked when the series was put together: identity, size, bits, rescale, position.
+        let header = opened.object.slices.get(frame).filter(|&header| *header == slice.header);
+        let header = header.ok_or_else(|| StreamError::Changed { place: place() })?;
+        let stored = opened.object.stored_values(&opened.bytes, frame, self.limits).map_err(dicom)?;
+        rescale(header, &stored, hu).map_err(|error| StreamError::Hounsfield { place: place(), error })
     }
-    let stored = dicom::stored_values(&bytes, &header, &location, limits).map_err(dicom)?;
-    convert(&header, &stored, hu).map_err(|error| StreamError::Hounsfield { place: place(), error })
+
+    /// The object that holds a slice. Of an object of many frames the bytes are had once for all of them.
+    fn open(&self, slice: &SliceEntry) -> Result<Arc<Opened>, StreamError> {
+        let place = slice.source.to_string();
+        if slice.header.frames == 1 {
+            return self.open_at(slice, place).map(Arc::new);
+        }
+        // Held while the object is read: whoever else waits wants the same one.
+        let mut last = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, opened)) = &*last
+            && *at == place
+        {
+            return Ok(Arc::clone(opened));
+        }
+        // The one before goes first: two of them may not fit.
+        *last = None;
+        let opened = Arc::new(self.open_at(slice, place.clone())?);
+        *last = Some((place, Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    fn open_at(&self, slice: &SliceEntry, place: String) -> Result<Opened, StreamError> {
+        let bytes = match slice.source.read(self.limits) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(StreamError::Source { place, error }),
+        };
+        match Object::read(&bytes, self.limits) {
+            Ok(object) => Ok(Opened { bytes, object }),
+            Err(error) => Err(StreamError::Dicom { place, error }),
+        }
+    }
 }
 
-fn convert(header: &SliceHeader, stored: &StoredValues<'_>, hu: &mut Vec<i16>) -> Result<(), HuError> {
+/// Rescales the stored values of a slice as its header tells.
+///
+/// # Units
+/// Hounsfield units, where that is what the header's rescale makes; [`hu::PADDING`] where nothing was measured.
+///
+/// # Errors
+/// The header's numbers make none.
+pub fn rescale(header: &SliceHeader, stored: &StoredValues<'_>, hu: &mut Vec<i16>) -> Result<(), HuError> {
     let layout = StoredLayout::new(header.bits_stored, header.high_bit, header.signed, header.pixel_padding)?;
-    let rescale = Rescale::new(header.rescale_slope, header.rescale_intercept)?;
+    let line = Rescale::new(header.rescale_slope, header.rescale_intercept)?;
     match stored {
         StoredValues::Bits8(cells) => {
             hu.resize(cells.len(), 0);
-            hu::to_hounsfield_8(cells, &layout, rescale, hu);
+            hu::to_hounsfield_8(cells, &layout, line, hu);
         }
         StoredValues::Bits16(cells) => {
             hu.resize(cells.len(), 0);
-            hu::to_hounsfield(cells, &layout, rescale, hu);
+            hu::to_hounsfield(cells, &layout, line, hu);
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 mod bench;
 mod engine;
 mod follow;
+mod inspect;
 mod model;
 mod outbox;
 mod patches;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Triage(triage::Arguments),
+    Inspect(inspect::Arguments),
     Patches(patches::Arguments),
     Stats(stats::Arguments),
     Phantom(phantom::Arguments),
@@ -63,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let ended = match cli.command {
         Command::Triage(arguments) => arguments.run(),
+        Command::Inspect(arguments) => arguments.run(),
         Command::Patches(arguments) => arguments.run(),
         Command::Stats(arguments) => arguments.run(),
         Command::Phantom(arguments) => arguments.run(),

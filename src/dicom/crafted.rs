@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::syntax::EXPLICIT_BIG;
+use super::{DicomError, Object, SliceHeader};
+use crate::limits::Limits;
 
 /// A slice of 16-bit cells (0, 1, 2 ... unless set) whose elements can be replaced one by one.
 #[derive(Clone)]
@@ -16,6 +18,8 @@ pub(crate) struct Crafted {
     syntax: &'static str,
     bits8: bool,
     elements: Vec<(u16, u16, [u8; 2], Vec<u8>)>,
+    /// Functional groups.
+    groups: Vec<u8>,
 }
 
 fn even(text: &str, pad: u8) -> Vec<u8> {
@@ -33,6 +37,7 @@ impl Crafted {
             syntax: uids::EXPLICIT_VR_LITTLE_ENDIAN,
             bits8: false,
             elements: Vec::new(),
+            groups: Vec::new(),
         };
         slice
             .text(0x0008, 0x0008, b"CS", "ORIGINAL\\PRIMARY\\AXIAL")
@@ -92,12 +97,70 @@ impl Crafted {
         self.with(group, element, b"US", &value.to_le_bytes())
     }
 
+    /// Makes an enhanced CT of it, with a frame at each place along z, in mm. What slices have of their own, and what
+    /// all of them share, moves into functional groups, whose sequences tell their lengths or end in delimiters.
+    /// `cells` become those of all frames.
+    pub fn enhanced(mut self, places_mm: &[f64], delimited: bool) -> Crafted {
+        let cells = self.cells.clone();
+        self.cells = (0..places_mm.len() as u16)
+            .flat_map(|frame| cells.iter().map(move |cell| cell + 100 * frame).collect::<Vec<_>>())
+            .collect();
+        let implicit = self.syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN;
+        let text = |group: u16, element: u16, text: &str| {
+            let mut bytes = [group.to_le_bytes(), element.to_le_bytes()].concat();
+            let value = even(text, b' ');
+            match implicit {
+                true => bytes.extend((value.len() as u32).to_le_bytes()),
+                false => bytes.extend([b"DS", &(value.len() as u16).to_le_bytes()[..]].concat()),
+            }
+            bytes.extend(value);
+            bytes
+        };
+        let item = |inside: &[u8]| {
+            let mut bytes = vec![0xFE, 0xFF, 0x00, 0xE0];
+            bytes.extend((if delimited { u32::MAX } else { inside.len() as u32 }).to_le_bytes());
+            bytes.extend(inside);
+            bytes.extend(if delimited { &b"\xFE\xFF\x0D\xE0\0\0\0\0"[..] } else { b"" });
+            bytes
+        };
+        let sequence = |group: u16, element: u16, items: &[u8]| {
+            let mut bytes = [group.to_le_bytes(), element.to_le_bytes()].concat();
+            bytes.extend(if implicit { &b""[..] } else { b"SQ\0\0" });
+            bytes.extend((if delimited { u32::MAX } else { items.len() as u32 }).to_le_bytes());
+            bytes.extend(items);
+            bytes.extend(if delimited { &b"\xFE\xFF\xDD\xE0\0\0\0\0"[..] } else { b"" });
+            bytes
+        };
+        let own = |group, element, inside: &[u8]| sequence(group, element, &item(inside));
+        let shared = [
+            own(0x0020, 0x9116, &text(0x0020, 0x0037, "1\\0\\0\\0\\1\\0")),
+            own(0x0028, 0x9110, &[text(0x0018, 0x0050, "5"), text(0x0028, 0x0030, "0.5\\0.5")].concat()),
+        ]
+        .concat();
+        let frame = |(number, place): (usize, &f64)| {
+            let position = own(0x0020, 0x9113, &text(0x0020, 0x0032, &format!("0\\0\\{place}")));
+            let rescale =
+                [text(0x0028, 0x1052, &format!("-{}", 100 * number)), text(0x0028, 0x1053, "1")].concat();
+            item(&[position, own(0x0028, 0x9145, &rescale)].concat())
+        };
+        let frames: Vec<u8> = places_mm.iter().enumerate().flat_map(frame).collect();
+        self.groups = [sequence(0x5200, 0x9229, &item(&shared)), sequence(0x5200, 0x9230, &frames)].concat();
+        self.without(0x0020, 0x0032)
+            .without(0x0020, 0x0037)
+            .without(0x0028, 0x0030)
+            .without(0x0028, 0x1052)
+            .without(0x0028, 0x1053)
+            .text(0x0008, 0x0016, b"UI", uids::ENHANCED_CT_IMAGE_STORAGE)
+            .text(0x0028, 0x0008, b"IS", &places_mm.len().to_string())
+    }
+
     /// The elements, without pixel data.
     pub fn data_set(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (group, element, vr, value) in &self.elements {
             self.element(&mut bytes, *group, *element, vr, value);
         }
+        bytes.extend(&self.groups);
         bytes
     }
 
@@ -141,6 +204,12 @@ impl Crafted {
         }
         file(self.syntax, &data_set)
     }
+}
+
+/// The object in a file, and the header of its first slice.
+pub(crate) fn read_header(file: &[u8], limits: &Limits) -> Result<(SliceHeader, Object), DicomError> {
+    let object = Object::read(file, limits)?;
+    Ok((object.slices[0].clone(), object))
 }
 
 /// A file of any transfer syntax around the bytes of a data set.

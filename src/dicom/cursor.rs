@@ -23,10 +23,27 @@ pub(super) struct Element {
     pub length: u32,
 }
 
+/// How the length of an explicit element is written, by its value representation; None for what is none of the
+/// standard's.
+///
+/// # Source
+/// DICOM PS3.5 7.1.2, tables 7.1-1 and 7.1-2.
+pub(super) fn length_bytes(vr: [u8; 2]) -> Option<usize> {
+    match &vr {
+        b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT"
+        | b"UV" => Some(4),
+        b"AE" | b"AS" | b"AT" | b"CS" | b"DA" | b"DS" | b"DT" | b"FD" | b"FL" | b"IS" | b"LO" | b"LT"
+        | b"PN" | b"SH" | b"SL" | b"SS" | b"ST" | b"TM" | b"UI" | b"UL" | b"US" => Some(2),
+        _ => None,
+    }
+}
+
 /// A place in the bytes, and what has been counted on the way.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where the innermost sequence or item of defined length ends, or the bytes do.
+    end: usize,
     limits: &'a Limits,
     counted: u32,
     /// The element begun last, for messages where the bytes end.
@@ -35,7 +52,8 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub fn new(bytes: &'a [u8], at: usize, limits: &'a Limits) -> Cursor<'a> {
-        Cursor { bytes, at, limits, counted: 0, last: tags::FILE_META_INFORMATION_GROUP_LENGTH }
+        let end = bytes.len();
+        Cursor { bytes, at, end, limits, counted: 0, last: tags::FILE_META_INFORMATION_GROUP_LENGTH }
     }
 
     pub fn at(&self) -> usize {
@@ -43,11 +61,30 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn remaining(&self) -> usize {
-        self.bytes.len() - self.at
+        self.end - self.at
+    }
+
+    /// Where the bytes end for now.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Lets the bytes end elsewhere: at a place that [`Cursor::enter`] gave, or at the one before it.
+    pub fn end_at(&mut self, end: usize) {
+        self.end = end;
+    }
+
+    /// Where a value ends that is walked through instead of stepped over.
+    pub fn enter(&self, element: &Element) -> Result<usize, DicomError> {
+        let (length, remaining) = (u64::from(element.length), self.remaining() as u64);
+        if length > remaining {
+            return Err(DicomError::format(element.tag, FormatProblem::Length { length, remaining }));
+        }
+        Ok(self.at + element.length as usize)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], DicomError> {
-        let taken = self.bytes[self.at..]
+        let taken = self.bytes[self.at..self.end]
             .first_chunk::<N>()
             .ok_or_else(|| DicomError::format(self.last, FormatProblem::Ends))?;
         self.at += N;
@@ -85,7 +122,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn peek_tag(&self, form: Form) -> Option<Tag> {
-        let [a, b, c, d] = *self.bytes[self.at..].first_chunk()?;
+        let [a, b, c, d] = *self.bytes[self.at..self.end].first_chunk()?;
         Some(match form {
             Form::ExplicitBig => Tag(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
             Form::ImplicitLittle | Form::ExplicitLittle => {
@@ -113,17 +150,17 @@ impl<'a> Cursor<'a> {
             return Ok(Element { tag, vr: None, length });
         }
         let vr: [u8; 2] = self.take()?;
-        let length = match &vr {
-            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"SV" | b"UC" | b"UN" | b"UR" | b"UT"
-            | b"UV" => {
+        let length = match length_bytes(vr) {
+            Some(2) => u32::from(self.take_u16(form)?),
+            Some(_) => {
                 let _reserved: [u8; 2] = self.take()?;
                 self.take_u32(form)?
             }
-            b"AE" | b"AS" | b"AT" | b"CS" | b"DA" | b"DS" | b"DT" | b"FD" | b"FL" | b"IS" | b"LO" | b"LT"
-            | b"PN" | b"SH" | b"SL" | b"SS" | b"ST" | b"TM" | b"UI" | b"UL" | b"US" => {
-                u32::from(self.take_u16(form)?)
+            // PS3.5 6.2: representations yet to come have two reserved bytes and a long length.
+            None if vr.iter().all(u8::is_ascii_uppercase) && self.take::<2>()? == [0, 0] => {
+                self.take_u32(form)?
             }
-            _ => return Err(DicomError::format(tag, FormatProblem::Representation)),
+            None => return Err(DicomError::format(tag, FormatProblem::Representation)),
         };
         Ok(Element { tag, vr: Some(vr), length })
     }

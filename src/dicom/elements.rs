@@ -1,43 +1,69 @@
-//! The elements that the guard noted, parsed by dicom-rs and read as what they should be: texts, UIDs, numbers.
+//! The elements that the guard noted, read as what they should be: texts, UIDs, numbers.
 //! Which elements a slice needs, and what their values may be, is left to `header`.
-
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+//!
+//! Values are read here and not by dicom-rs: a parser of whole data sets takes 7 us for each element that it is handed
+//! alone, and would have to be kept in step with the guard. Some thirty short values need none.
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_core::value::Value;
 use dicom_core::{Tag, VR};
-use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
-use dicom_object::InMemDicomObject;
-use dicom_object::mem::InMemElement;
-use dicom_transfer_syntax_registry::{TransferSyntaxIndex, TransferSyntaxRegistry};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
 
 use super::guard::{Layout, Noted};
-use super::syntax::{EXPLICIT_BIG, Form};
+use super::syntax::Form;
+use super::text::{CharacterSet, Kind};
 use super::{DicomError, FormatProblem, is_uid};
 
-/// The parsed elements. An element without a value counts as absent.
-pub(super) struct Elements(BTreeMap<Tag, InMemElement>);
+/// The values of the elements that were noted. An element without a value counts as absent.
+pub(super) struct Elements<'a> {
+    own: Vec<Element<'a>>,
+    /// Where an element is looked for that is not here: a frame's own elements stand before those that all frames
+    /// share, and these before those of the object.
+    outer: Option<&'a Elements<'a>>,
+    /// What the bytes of texts mean.
+    characters: CharacterSet,
+}
 
-impl Elements {
-    /// Hands dicom-rs the elements that the guard noted, and no other byte of the file.
-    pub fn parse(layout: &Layout<'_>) -> Result<Elements, DicomError> {
-        let parsed = layout.elements.iter().map(|noted| Ok((noted.tag, parse_one(layout, noted)?)));
-        Ok(Elements(parsed.collect::<Result<_, _>>()?))
+struct Element<'a> {
+    tag: Tag,
+    vr: VR,
+    value: &'a [u8],
+    big_endian: bool,
+}
+
+impl<'a> Elements<'a> {
+    /// Holds representation and length of each element against each other.
+    ///
+    /// # Errors
+    /// Elements that cannot be values: sequences, bulk, and numbers cut in the middle.
+    pub fn parse(
+        layout: &'a Layout<'_>,
+        noted: &[Noted],
+        outer: Option<&'a Elements<'a>>,
+    ) -> Result<Elements<'a>, DicomError> {
+        let own = noted.iter().map(|noted| Element::of(layout, noted)).collect::<Result<_, _>>()?;
+        let mut elements = Elements { own, outer, characters: CharacterSet::DEFAULT };
+        elements.characters = match outer {
+            Some(outer) => outer.characters,
+            None => {
+                let values = elements.texts(tags::SPECIFIC_CHARACTER_SET);
+                CharacterSet::of(&values.iter().map(String::as_str).collect::<Vec<_>>()).0
+            }
+        };
+        Ok(elements)
     }
 
-    /// The values of a text element, trimmed.
+    fn get(&self, tag: Tag) -> Option<&Element<'a>> {
+        self.own.iter().find(|element| element.tag == tag).or_else(|| self.outer?.get(tag))
+    }
+
+    /// The values of an element as texts, trimmed.
     pub fn texts(&self, tag: Tag) -> Vec<String> {
-        let Some(Value::Primitive(value)) = self.0.get(&tag).map(|element| element.value()) else {
-            return Vec::new();
-        };
-        let values = value.to_multi_str();
-        let trimmed: Vec<String> =
-            values.iter().map(|text| text.trim_matches(['\0', ' ']).to_owned()).collect();
-        if trimmed.iter().all(String::is_empty) {
+        let Some(element) = self.get(tag) else { return Vec::new() };
+        let values = element.values(&self.characters);
+        if values.iter().all(String::is_empty) {
             return Vec::new();
         }
-        trimmed
+        values
     }
 
     pub fn text(&self, tag: Tag) -> Option<String> {
@@ -108,67 +134,77 @@ impl Elements {
     }
 }
 
-/// Parses one element in a call of its own: whatever dicom-rs makes of its length, the next one begins where the
-/// guard says.
-///
-/// # Source
-/// DICOM PS3.5 6.2.2: a value of representation UN is that of implicit little-endian form, in whatever form the
-/// data set is.
-fn parse_one(layout: &Layout<'_>, noted: &Noted) -> Result<InMemElement, DicomError> {
-    let is_unknown = noted.vr == Some(*b"UN");
-    check_value(noted, is_unknown)?;
-    let (bytes, uid) = if is_unknown {
-        let value = &layout.data_set[noted.value.clone()];
-        let tag = [noted.tag.group().to_le_bytes(), noted.tag.element().to_le_bytes()].concat();
-        let implicit = [&tag, &(value.len() as u32).to_le_bytes()[..], value].concat();
-        (Cow::Owned(implicit), uids::IMPLICIT_VR_LITTLE_ENDIAN)
-    } else {
-        let uid = match layout.syntax.form {
-            Form::ImplicitLittle => uids::IMPLICIT_VR_LITTLE_ENDIAN,
-            Form::ExplicitLittle => uids::EXPLICIT_VR_LITTLE_ENDIAN,
-            Form::ExplicitBig => EXPLICIT_BIG,
+impl<'a> Element<'a> {
+    /// # Source
+    /// DICOM PS3.5 6.2.2: a value of representation UN is that of implicit little-endian form, in whatever form the
+    /// data set is.
+    fn of(layout: &'a Layout<'_>, noted: &Noted) -> Result<Element<'a>, DicomError> {
+        let of_dictionary =
+            || StandardDataDictionary.by_tag(noted.tag).map_or(VR::UN, |entry| entry.vr().relaxed());
+        let (vr, big_endian) = match noted.vr {
+            Some(vr) if vr != *b"UN" => {
+                (VR::from_binary(vr).unwrap_or(VR::UN), noted.form == Form::ExplicitBig)
+            }
+            _ => (of_dictionary(), false),
         };
-        (Cow::Borrowed(&layout.data_set[noted.element.clone()]), uid)
-    };
-    let syntax = TransferSyntaxRegistry
-        .get(uid)
-        .ok_or_else(|| DicomError::format(tags::TRANSFER_SYNTAX_UID, FormatProblem::Value))?;
-    InMemDicomObject::read_dataset_with_ts(&*bytes, syntax)
-        .map_err(|source| DicomError::Parse(Box::new(source)))?
-        .take(noted.tag)
-        .ok_or_else(|| DicomError::format(noted.tag, FormatProblem::Value))
-}
-
-/// Holds representation and length against each other, since dicom-rs does not: it parses the inside of a
-/// sequence that the guard has stepped over, and reads part of a number as none.
-fn check_value(noted: &Noted, is_unknown: bool) -> Result<(), DicomError> {
-    let of_dictionary =
-        || StandardDataDictionary.by_tag(noted.tag).map(|entry| entry.vr().relaxed()).unwrap_or(VR::UN);
-    let vr = match noted.vr {
-        Some(vr) if !is_unknown => VR::from_binary(vr).unwrap_or(VR::UN),
-        _ => of_dictionary(),
-    };
-    let cell = match vr {
-        VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::LO | VR::LT | VR::PN => 1,
-        VR::SH | VR::ST | VR::TM | VR::UC | VR::UI | VR::UR | VR::UT => 1,
-        VR::SS | VR::US => 2,
-        VR::FL | VR::SL | VR::UL => 4,
-        VR::FD | VR::SV | VR::UV => 8,
-        // Sequences and bulk: no element that is asked for is one.
-        _ => return Err(DicomError::format(noted.tag, FormatProblem::OtherRepresentation)),
-    };
-    let length = noted.value.len();
-    if !length.is_multiple_of(cell) {
-        return Err(DicomError::format(noted.tag, FormatProblem::Cells { length, cell }));
+        let cell = match vr {
+            VR::AE | VR::AS | VR::CS | VR::DA | VR::DS | VR::DT | VR::IS | VR::LO | VR::LT | VR::PN => 1,
+            VR::SH | VR::ST | VR::TM | VR::UC | VR::UI | VR::UR | VR::UT => 1,
+            VR::SS | VR::US => 2,
+            VR::FL | VR::SL | VR::UL => 4,
+            VR::FD | VR::SV | VR::UV => 8,
+            // Sequences and bulk: no element that is asked for is one.
+            _ => return Err(DicomError::format(noted.tag, FormatProblem::OtherRepresentation)),
+        };
+        let value = &layout.data_set()[noted.value.clone()];
+        if !value.len().is_multiple_of(cell) {
+            let problem = FormatProblem::Cells { length: value.len(), cell };
+            return Err(DicomError::format(noted.tag, problem));
+        }
+        Ok(Element { tag: noted.tag, vr, value, big_endian })
     }
-    Ok(())
+
+    fn values(&self, characters: &CharacterSet) -> Vec<String> {
+        match self.vr {
+            VR::US => self.numbers(|cell| u16::from_le_bytes(cell).to_string()),
+            VR::SS => self.numbers(|cell| i16::from_le_bytes(cell).to_string()),
+            VR::UL => self.numbers(|cell| u32::from_le_bytes(cell).to_string()),
+            VR::SL => self.numbers(|cell| i32::from_le_bytes(cell).to_string()),
+            VR::UV => self.numbers(|cell| u64::from_le_bytes(cell).to_string()),
+            VR::SV => self.numbers(|cell| i64::from_le_bytes(cell).to_string()),
+            VR::FL => self.numbers(|cell| f32::from_le_bytes(cell).to_string()),
+            VR::FD => self.numbers(|cell| f64::from_le_bytes(cell).to_string()),
+            vr => match Kind::of(vr.to_bytes()) {
+                Some(kind) => characters.decode(self.value, kind).values,
+                None => {
+                    let texts = self.value.split(|&byte| byte == b'\\');
+                    texts
+                        .map(|text| String::from_utf8_lossy(text).trim_matches(['\0', ' ']).to_owned())
+                        .collect()
+                }
+            },
+        }
+    }
+
+    fn numbers<const N: usize>(&self, show: impl Fn([u8; N]) -> String) -> Vec<String> {
+        let cells = self.value.as_chunks().0.iter();
+        cells
+            .map(|&(mut cell)| {
+                if self.big_endian {
+                    cell.reverse();
+                }
+                show(cell)
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use dicom_dictionary_std::uids;
+
+    use crate::dicom::crafted::read_header;
     use crate::dicom::crafted::{self, Crafted};
-    use crate::dicom::read_header;
     use crate::limits::Limits;
 
     fn refusal(file: &[u8]) -> String {

@@ -7,12 +7,13 @@ use dicom_dictionary_std::{tags, uids};
 
 use super::elements::Elements;
 use super::guard::{Layout, Wanted};
-use super::{DicomError, FormatProblem};
+use super::{DicomError, FormatProblem, Oddities, syntax};
 use crate::limits::Limits;
 
 /// What the guard is asked for. Nothing here names the patient, the physician or the date.
 pub(super) const WANTED: Wanted = Wanted {
     elements: &[
+        tags::SPECIFIC_CHARACTER_SET,
         tags::IMAGE_TYPE,
         tags::SOP_CLASS_UID,
         tags::SOP_INSTANCE_UID,
@@ -46,13 +47,34 @@ pub(super) const WANTED: Wanted = Wanted {
         tags::RESCALE_INTERCEPT,
         tags::RESCALE_SLOPE,
         tags::RESCALE_TYPE,
+        tags::LOSSY_IMAGE_COMPRESSION,
+        tags::CONCATENATION_UID,
+        tags::IN_CONCATENATION_NUMBER,
+        tags::IN_CONCATENATION_TOTAL_NUMBER,
     ],
-    sequences: &[tags::CONTRAST_BOLUS_AGENT_SEQUENCE],
+    sequences: &[tags::CONTRAST_BOLUS_AGENT_SEQUENCE, tags::MODALITY_LUT_SEQUENCE],
+    in_groups: &[
+        tags::FRAME_TYPE,
+        tags::CONTRAST_BOLUS_AGENT_ADMINISTERED,
+        tags::SLICE_THICKNESS,
+        tags::GANTRY_DETECTOR_TILT,
+        tags::CONVOLUTION_KERNEL,
+        tags::IMAGE_POSITION_PATIENT,
+        tags::IMAGE_ORIENTATION_PATIENT,
+        tags::FRAME_ACQUISITION_NUMBER,
+        tags::PIXEL_SPACING,
+        tags::RESCALE_INTERCEPT,
+        tags::RESCALE_SLOPE,
+        tags::RESCALE_TYPE,
+    ],
 };
 
 /// What is asked of a file that cannot be read as a slice: only where it belongs.
-pub(super) const IDENTITY: Wanted =
-    Wanted { elements: &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID], sequences: &[] };
+pub(super) const IDENTITY: Wanted = Wanted {
+    elements: &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID],
+    sequences: &[],
+    in_groups: &[],
+};
 
 /// No place in a scanner is farther from its origin, in mm. Keeps distances and volumes finite.
 const FARTHEST_MM: f64 = 1e6;
@@ -98,8 +120,18 @@ pub struct SliceHeader {
     pub columns: u32,
     /// Samples per pixel: 1 for gray.
     pub samples_per_pixel: u16,
-    /// Frames in the file: 1 for a single slice.
+    /// Which frame of the object it is, counted from 0.
+    pub frame: u32,
+    /// Frames of the object: 1 for a single slice.
     pub frames: u32,
+    /// Which part of a divided multi-frame object the object is.
+    pub concatenation: Option<Concatenation>,
+    /// True where a table instead of slope and intercept makes the output unit.
+    pub modality_lut: bool,
+    /// True where the header or its transfer syntax says that the pixels were compressed with losses.
+    pub lossy: bool,
+    /// What is unusual about how the file is written.
+    pub oddities: Oddities,
     /// Bits of a stored cell: 1 to 64; a multiple of 8, or 1.
     pub bits_allocated: u16,
     /// Bits of a cell that hold the value.
@@ -130,6 +162,20 @@ pub struct SliceHeader {
     pub slice_thickness_mm: Option<f64>,
     /// Nominal tilt of the gantry in degrees; None where absent or not one number. Vendors differ in its sign.
     pub gantry_tilt_deg: Option<f64>,
+}
+
+/// One of several objects that hold the frames of one.
+///
+/// # Source
+/// DICOM PS3.3 C.7.6.16.1.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concatenation {
+    /// UID of the whole.
+    pub uid: String,
+    /// Which part it is, counted from 1.
+    pub number: u32,
+    /// How many parts there are; None where that is not told.
+    pub total: Option<u32>,
 }
 
 impl SliceHeader {
@@ -184,17 +230,44 @@ impl fmt::Debug for SliceHeader {
     }
 }
 
-pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, DicomError> {
+/// The header of every slice in the object: one, or one a frame.
+pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<Vec<SliceHeader>, DicomError> {
+    let object = Elements::parse(layout, &layout.elements, None);
     // First of all: a directory or a report has no rows to complain about. But a CT slice without pixels was cut
     // off behind one of its elements.
     if layout.pixels.is_none() {
-        let class = Elements::parse(layout).ok().and_then(|elements| elements.text(tags::SOP_CLASS_UID));
+        let class = object.ok().and_then(|elements| elements.text(tags::SOP_CLASS_UID));
         return Err(match class.as_deref() {
-            Some(uids::CT_IMAGE_STORAGE) => DicomError::format(tags::PIXEL_DATA, FormatProblem::Missing),
+            Some(uids::CT_IMAGE_STORAGE | uids::ENHANCED_CT_IMAGE_STORAGE) => {
+                DicomError::format(tags::PIXEL_DATA, FormatProblem::Missing)
+            }
             _ => DicomError::NoPixelData,
         });
     }
-    let elements = Elements::parse(layout)?;
+    let object = object?;
+    let shared = Elements::parse(layout, &layout.shared, Some(&object))?;
+    let first = of_frame(layout, &shared, 0, limits)?;
+    if first.frames == 1 && layout.frames.is_empty() {
+        return Ok(vec![first]);
+    }
+    // Ours, not the file's: an object without functional groups has frames that all say the same.
+    let groups = layout.frames.len();
+    if groups > 0 && groups != first.frames as usize {
+        return Err(DicomError::contradiction(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE, "NumberOfFrames"));
+    }
+    let frame = |frame: u32| {
+        let own = layout.frames.get(frame as usize).map_or(&[][..], Vec::as_slice);
+        of_frame(layout, &Elements::parse(layout, own, Some(&shared))?, frame, limits)
+    };
+    (0..first.frames).map(frame).collect()
+}
+
+fn of_frame(
+    layout: &Layout<'_>,
+    elements: &Elements<'_>,
+    frame: u32,
+    limits: &Limits,
+) -> Result<SliceHeader, DicomError> {
     let bits_allocated = elements.required_u16(tags::BITS_ALLOCATED)?;
     let bits_stored = elements.required_u16(tags::BITS_STORED)?;
     let high_bit = elements.required_u16(tags::HIGH_BIT)?;
@@ -212,6 +285,11 @@ pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, 
         1 => true,
         _ => return Err(DicomError::range(tags::PIXEL_REPRESENTATION)),
     };
+    let frames = match elements.integer(tags::NUMBER_OF_FRAMES)? {
+        None => 1,
+        Some(_) => elements.extent(tags::NUMBER_OF_FRAMES, "the number of frames", limits.frames)?,
+    };
+    let several = frames > 1;
     let slope = elements.number(tags::RESCALE_SLOPE)?;
     let intercept = elements.number(tags::RESCALE_INTERCEPT)?;
     if slope == Some(0.0) {
@@ -224,16 +302,23 @@ pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, 
         study_uid: elements.uid(tags::STUDY_INSTANCE_UID)?,
         series_uid: elements.uid(tags::SERIES_INSTANCE_UID)?,
         modality: elements.text(tags::MODALITY).unwrap_or_default(),
-        image_type: elements.texts(tags::IMAGE_TYPE),
+        image_type: match elements.texts(tags::FRAME_TYPE) {
+            of_frame if !of_frame.is_empty() => of_frame,
+            _ => elements.texts(tags::IMAGE_TYPE),
+        },
         series_number: elements.lenient_integer(tags::SERIES_NUMBER),
         instance_number: elements.lenient_integer(tags::INSTANCE_NUMBER),
-        acquisition_number: elements.lenient_integer(tags::ACQUISITION_NUMBER),
+        acquisition_number: elements
+            .lenient_integer(tags::FRAME_ACQUISITION_NUMBER)
+            .or_else(|| elements.lenient_integer(tags::ACQUISITION_NUMBER)),
         series_description: elements.text(tags::SERIES_DESCRIPTION),
         protocol_name: elements.text(tags::PROTOCOL_NAME),
         convolution_kernel: elements.text(tags::CONVOLUTION_KERNEL),
         body_part: elements.text(tags::BODY_PART_EXAMINED),
-        contrast_agent: elements.text(tags::CONTRAST_BOLUS_AGENT).is_some()
-            || layout.filled_sequences.contains(&tags::CONTRAST_BOLUS_AGENT_SEQUENCE),
+        // A frame may have been taken before the agent of its series was given.
+        contrast_agent: (elements.text(tags::CONTRAST_BOLUS_AGENT).is_some()
+            || layout.filled_sequences.contains(&tags::CONTRAST_BOLUS_AGENT_SEQUENCE))
+            && elements.text(tags::CONTRAST_BOLUS_AGENT_ADMINISTERED).as_deref() != Some("NO"),
         rows: elements.extent(tags::ROWS, "the number of rows", limits.rows)?,
         columns: elements.extent(tags::COLUMNS, "the number of columns", limits.columns)?,
         samples_per_pixel: match elements.integer(tags::SAMPLES_PER_PIXEL)? {
@@ -241,10 +326,13 @@ pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, 
             Some(samples @ 1..=4) => samples as u16,
             Some(_) => return Err(DicomError::range(tags::SAMPLES_PER_PIXEL)),
         },
-        frames: match elements.integer(tags::NUMBER_OF_FRAMES)? {
-            None => 1,
-            Some(_) => elements.extent(tags::NUMBER_OF_FRAMES, "the number of frames", limits.frames)?,
-        },
+        frame,
+        concatenation: concatenation(elements),
+        modality_lut: layout.filled_sequences.contains(&tags::MODALITY_LUT_SEQUENCE),
+        lossy: syntax::is_lossy(&layout.syntax.uid)
+            || elements.text(tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01"),
+        oddities: layout.oddities,
+        frames,
         bits_allocated,
         bits_stored,
         high_bit,
@@ -254,14 +342,16 @@ pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, 
         rescale_intercept: intercept.unwrap_or(0.0),
         rescale_missing: slope.is_none() || intercept.is_none(),
         rescale_type: elements.text(tags::RESCALE_TYPE),
-        pixel_padding: pixel_padding(&elements, signed)?,
+        pixel_padding: pixel_padding(elements, signed)?,
+        // An object of several frames that gives one position gives none: it is not known which frame lies there.
         image_position: match elements.numbers(tags::IMAGE_POSITION_PATIENT)? {
+            Some(_) if several && layout.frames.is_empty() => None,
             Some(position) if position.iter().any(|part: &f64| part.abs() > FARTHEST_MM) => {
                 return Err(DicomError::range(tags::IMAGE_POSITION_PATIENT));
             }
             position => position,
         },
-        image_orientation: orientation(&elements)?,
+        image_orientation: orientation(elements)?,
         pixel_spacing: match elements.numbers(tags::PIXEL_SPACING)? {
             Some(spacing) if spacing.iter().any(|part| !(1e-6..=FARTHEST_MM).contains(part)) => {
                 return Err(DicomError::range(tags::PIXEL_SPACING));
@@ -278,12 +368,21 @@ pub(super) fn read(layout: &Layout<'_>, limits: &Limits) -> Result<SliceHeader, 
     })
 }
 
+fn concatenation(elements: &Elements<'_>) -> Option<Concatenation> {
+    let count = |tag| elements.lenient_integer(tag).and_then(|count| u32::try_from(count).ok());
+    Some(Concatenation {
+        uid: elements.uid(tags::CONCATENATION_UID).ok()?,
+        number: count(tags::IN_CONCATENATION_NUMBER)?,
+        total: count(tags::IN_CONCATENATION_TOTAL_NUMBER),
+    })
+}
+
 /// The stored values that are padding, in ascending order.
 ///
 /// # Source
 /// DICOM PS3.3 C.7.5.1.1.2; the value representation of both elements follows PixelRepresentation, but
 /// writers get it wrong, so the 16 bits are read again as PixelRepresentation says.
-fn pixel_padding(elements: &Elements, signed: bool) -> Result<Option<(i32, i32)>, DicomError> {
+fn pixel_padding(elements: &Elements<'_>, signed: bool) -> Result<Option<(i32, i32)>, DicomError> {
     let stored = |tag| -> Result<Option<i32>, DicomError> {
         let Some(value) = elements.integer(tag)? else {
             return Ok(None);
@@ -302,7 +401,7 @@ fn pixel_padding(elements: &Elements, signed: bool) -> Result<Option<(i32, i32)>
 }
 
 /// Two perpendicular unit vectors, within what scanners round.
-fn orientation(elements: &Elements) -> Result<Option<[f64; 6]>, DicomError> {
+fn orientation(elements: &Elements<'_>) -> Result<Option<[f64; 6]>, DicomError> {
     const TOLERANCE: f64 = 0.01;
     let Some(cosines) = elements.numbers::<6>(tags::IMAGE_ORIENTATION_PATIENT)? else {
         return Ok(None);
@@ -319,7 +418,7 @@ fn orientation(elements: &Elements) -> Result<Option<[f64; 6]>, DicomError> {
 mod tests {
     use super::*;
     use crate::dicom::crafted::Crafted;
-    use crate::dicom::read_header;
+    use crate::dicom::crafted::read_header;
     use crate::dicom::syntax::EXPLICIT_BIG;
 
     fn header(slice: Crafted) -> Result<SliceHeader, DicomError> {

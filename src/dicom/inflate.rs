@@ -8,14 +8,8 @@ use flate2::read::DeflateDecoder;
 use super::DicomError;
 use crate::limits::Limits;
 
-/// Inflates the data set of a deflated file, up to the caller's limit.
-pub(super) fn inflate(deflated: &[u8], limits: &Limits) -> Result<Vec<u8>, DicomError> {
-    let mut inflated = Vec::new();
-    inflate_into(&mut inflated, deflated, limits)?;
-    Ok(inflated)
-}
-
-/// Like [`inflate`]; after an error, `inflated` holds what came before it.
+/// Inflates the data set of a deflated file, up to the caller's limit. After an error, `inflated` holds what came
+/// before it.
 pub(super) fn inflate_into(
     inflated: &mut Vec<u8>,
     deflated: &[u8],

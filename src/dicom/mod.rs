@@ -1,43 +1,53 @@
-//! DICOM bytes to one slice: its header as plain numbers, and its stored values.
+//! DICOM bytes to slices: their headers as plain numbers, and their stored values.
 //! Hounsfield units are left to `hu`, the order of slices to `series`.
 
 #[cfg(test)]
 pub(crate) mod crafted;
 mod cursor;
 mod elements;
+mod file_meta;
+mod fragments;
+mod groups;
 mod guard;
 mod header;
 mod inflate;
+mod object;
+mod patient;
 mod pixels;
 mod syntax;
-
-use std::ops::Range;
+pub mod text;
 
 use dicom_core::Tag;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 use thiserror::Error;
 
+use crate::codec::CodecError;
 use crate::limits::Limits;
 use elements::Elements;
 
-pub use header::SliceHeader;
-pub use pixels::{StoredValues, check_decodable, stored_values};
+pub use file_meta::claims_dicom;
+pub use header::{Concatenation, SliceHeader};
+pub use object::Object;
+pub use patient::Patient;
+pub use pixels::{StoredValues, check_decodable};
+pub use syntax::{sop_class_name, transfer_syntax_name};
 
-/// Where the pixel data of a slice lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PixelLocation {
-    /// Uncompressed, at this range of the file's bytes.
-    Native(Range<usize>),
-    /// Uncompressed, at this range of what the deflated data set inflates to.
-    Deflated(Range<usize>),
-    /// Compressed: the ranges of the file's bytes that hold the offset table and the fragments.
-    Encapsulated {
-        /// The basic offset table, which may be empty.
-        offset_table: Range<usize>,
-        /// The fragments, in file order.
-        fragments: Vec<Range<usize>>,
-    },
+/// What is unusual about how a file is written, and does not keep it from being read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oddities {
+    /// No preamble.
+    pub preamble_missing: bool,
+    /// No file meta group, or one without a transfer syntax, or in implicit form.
+    pub file_meta: bool,
+    /// The data set is written in another encoding than its transfer syntax tells.
+    pub other_encoding: bool,
+    /// The pixel data have more bytes than rows, columns and bits ask for.
+    pub surplus_bytes: bool,
+    /// The file ends before its pixel data are told to end.
+    pub unfinished: bool,
+    /// Frames that are told and not there.
+    pub frames_missing: u32,
 }
 
 /// Why bytes are no slice that can be read. Names tags and numbers, never a value that may identify a patient.
@@ -47,7 +57,7 @@ pub enum DicomError {
     #[error("the file is empty")]
     Empty,
     /// The bytes do not claim to be DICOM.
-    #[error("not a DICOM file: no \"DICM\" after a preamble of 128 bytes")]
+    #[error("not a DICOM file")]
     NotDicom,
     /// The writer of the file broke the standard, or the file was damaged.
     #[error("{tag} {keyword}: {problem}")]
@@ -67,12 +77,17 @@ pub enum DicomError {
         /// Bytes that the file has.
         present: u64,
     },
+    /// A frame's codestream is not decoded.
+    #[error("(7FE0,0010) PixelData, frame {}: {error}", frame + 1)]
+    Codec {
+        /// The frame, counted from 0.
+        frame: u32,
+        /// Why.
+        error: CodecError,
+    },
     /// A deflated data set is no deflate stream.
     #[error("the deflated data set cannot be inflated")]
     Deflate,
-    /// dicom-rs refuses elements that passed the guard.
-    #[error("the header elements cannot be parsed")]
-    Parse(#[source] Box<dicom_object::ReadError>),
     /// Valid DICOM that this program cannot read.
     #[error("{0} not supported")]
     Unsupported(Unsupported),
@@ -153,18 +168,16 @@ pub enum Unsupported {
         /// Its name in the standard.
         name: &'static str,
     },
-    /// More than one frame in a file.
-    #[error("multi-frame files ({frames} frames) are")]
-    MultiFrame {
-        /// Number of frames.
-        frames: u32,
-    },
     /// Color.
     #[error("{samples} samples per pixel are")]
     Samples {
         /// Samples per pixel.
         samples: u16,
     },
+    /// A table instead of slope and intercept. Its outputs are never negative (DICOM PS3.3 C.11.1.1.1), so they are no
+    /// Hounsfield units of a head in air.
+    #[error("a Modality LUT is")]
+    ModalityLut,
     /// Pixels of other sizes than 8 and 16 bits, or floating point.
     #[error("{bits} bits allocated per pixel are")]
     BitsAllocated {
@@ -192,9 +205,13 @@ impl DicomError {
             DicomError::Empty
             | DicomError::Format { .. }
             | DicomError::PixelLength { .. }
-            | DicomError::Deflate
-            | DicomError::Parse(_) => true,
+            | DicomError::Codec {
+                error: CodecError::Ends | CodecError::Damaged(_) | CodecError::Extent { .. },
+                ..
+            }
+            | DicomError::Deflate => true,
             DicomError::NotDicom
+            | DicomError::Codec { .. }
             | DicomError::Unsupported(_)
             | DicomError::NoPixelData
             | DicomError::Limit { .. } => false,
@@ -239,32 +256,11 @@ pub struct Identity {
 /// to none.
 pub fn identify(bytes: &[u8], limits: &Limits) -> Option<Identity> {
     let layout = guard::scan_beginning(bytes, &header::IDENTITY, limits)?;
-    let elements = Elements::parse(&layout).ok()?;
+    let elements = Elements::parse(&layout, &layout.elements, None).ok()?;
     Some(Identity {
         study_uid: elements.uid(tags::STUDY_INSTANCE_UID).ok()?,
         series_uid: elements.uid(tags::SERIES_INSTANCE_UID).ok(),
     })
-}
-
-/// Reads the header of a slice and finds its pixel data, in one bounded pass.
-///
-/// dicom-rs sees only the few elements that [`SliceHeader`] holds, after the guard has checked the structure of
-/// the whole data set. No element that identifies the patient is read.
-///
-/// # Errors
-/// See [`DicomError`]. Compressed pixel data are located here; [`stored_values`] refuses them.
-///
-/// # Source
-/// DICOM PS3.10 7.1 (file), PS3.5 7 (data set), PS3.5 A.4 (encapsulation).
-pub fn read_header(bytes: &[u8], limits: &Limits) -> Result<(SliceHeader, PixelLocation), DicomError> {
-    let layout = guard::scan(bytes, &header::WANTED, limits)?;
-    let header = header::read(&layout, limits)?;
-    // `header::read` has refused objects without.
-    let location = layout.pixels.ok_or(DicomError::NoPixelData)?;
-    if let PixelLocation::Native(range) | PixelLocation::Deflated(range) = &location {
-        pixels::check_length(&header, range.len())?;
-    }
-    Ok((header, location))
 }
 
 #[cfg(test)]
@@ -272,7 +268,7 @@ mod tests {
     use dicom_dictionary_std::uids;
 
     use super::*;
-    use crate::dicom::crafted::Crafted;
+    use crate::dicom::crafted::{Crafted, read_header};
 
     #[test]
     fn a_uid_is_no_way_out_of_a_folder() {

@@ -3,9 +3,11 @@
 
 use std::borrow::Cow;
 
-use super::inflate::inflate;
+use dicom_dictionary_std::tags;
+
 use super::syntax::{self, EXPLICIT_BIG};
-use super::{DicomError, PixelLocation, SliceHeader, Unsupported, guard};
+use super::{DicomError, Oddities, SliceHeader, Unsupported};
+use crate::codec::{self, Codec, Extent};
 use crate::limits::Limits;
 
 /// The cells of a slice, row by row, as stored: bits that do not belong to the value are still in them.
@@ -19,90 +21,136 @@ pub enum StoredValues<'a> {
     Bits16(Cow<'a, [[u8; 2]]>),
 }
 
-/// Whether [`stored_values`] can read slices with such a header. Needs no pixel data.
+/// Whether the pixels of slices with such a header can be read. Needs no pixel data.
 ///
 /// # Errors
-/// [`DicomError::Unsupported`]: compressed, several frames, color, or cells of other than 8 or 16 bits.
+/// [`DicomError::Unsupported`]: a compression that nothing here decodes, color, cells of other than 8 or 16 bits, a
+/// Modality LUT.
 pub fn check_decodable(header: &SliceHeader) -> Result<(), DicomError> {
-    if syntax::is_encapsulated(&header.transfer_syntax) {
+    if syntax::is_encapsulated(&header.transfer_syntax) && syntax::codec(&header.transfer_syntax).is_none() {
         return Err(syntax::unsupported(&header.transfer_syntax));
     }
     let unsupported = match header {
-        SliceHeader { frames: 2.., .. } => Unsupported::MultiFrame { frames: header.frames },
+        SliceHeader { modality_lut: true, .. } => Unsupported::ModalityLut,
         SliceHeader { samples_per_pixel: 2.., .. } => {
             Unsupported::Samples { samples: header.samples_per_pixel }
         }
-        // Big-endian files swap the bytes of 8-bit cells or not, by the element's representation.
-        SliceHeader { bits_allocated: 8, .. } if header.transfer_syntax != EXPLICIT_BIG => return Ok(()),
-        SliceHeader { bits_allocated: 16, .. } => return Ok(()),
+        SliceHeader { bits_allocated: 8 | 16, .. } => return Ok(()),
         SliceHeader { bits_allocated, .. } => Unsupported::BitsAllocated { bits: *bits_allocated },
     };
     Err(DicomError::Unsupported(unsupported))
 }
 
-/// Holds the length of uncompressed pixel data against the header. One byte of padding to an even length is
-/// allowed (DICOM PS3.5 8.1.1).
-pub(super) fn check_length(header: &SliceHeader, present: usize) -> Result<(), DicomError> {
-    // Saturating: the caller's limits may allow what 64 bits cannot count.
-    let expected = u64::from(header.rows)
+/// Bits of one uncompressed frame. Saturating: the caller's limits may allow what 64 bits cannot count.
+fn frame_bits(header: &SliceHeader) -> u64 {
+    u64::from(header.rows)
         .saturating_mul(u64::from(header.columns))
         .saturating_mul(u64::from(header.samples_per_pixel))
-        .saturating_mul(u64::from(header.frames))
         .saturating_mul(u64::from(header.bits_allocated))
-        .div_ceil(8);
-    let present = present as u64;
-    if present == expected || present == expected.saturating_add(expected % 2) {
-        return Ok(());
-    }
-    Err(DicomError::PixelLength { expected, present })
 }
 
-/// The stored values of a slice: a view into `bytes` for uncompressed little-endian files, a copy for deflated
-/// and big-endian ones.
-///
-/// `header` and `location` come from [`super::read_header`] on the same bytes.
-///
-/// # Errors
-/// Unsupported encodings; pixel data that do not fit the header or lie outside of `bytes`.
-pub fn stored_values<'a>(
-    bytes: &'a [u8],
+/// Bytes of one uncompressed frame.
+pub(super) fn frame_bytes(header: &SliceHeader) -> usize {
+    frame_bits(header).div_ceil(8) as usize
+}
+
+/// How many frames lie whole in so many bytes of uncompressed pixel data. One byte of padding to an even length is
+/// allowed (DICOM PS3.5 8.1.1); more are noted as surplus.
+pub(super) fn whole_frames(
     header: &SliceHeader,
-    location: &PixelLocation,
+    present: usize,
+    oddities: &mut Oddities,
+) -> Result<usize, DicomError> {
+    let expected = frame_bits(header).saturating_mul(u64::from(header.frames)).div_ceil(8);
+    let present = present as u64;
+    if present >= expected {
+        oddities.surplus_bytes |= present > expected + expected % 2;
+        return Ok(header.frames as usize);
+    }
+    // Frames of whole bytes each.
+    let whole = if header.bits_allocated.is_multiple_of(8) { present / (frame_bits(header) / 8) } else { 0 };
+    if whole == 0 {
+        return Err(DicomError::PixelLength { expected, present });
+    }
+    Ok(whole as usize)
+}
+
+/// Whether the bytes of all pairs are swapped: in big-endian files, where pixel data are words. Cells of 8 bits are
+/// swapped with them.
+pub(super) fn is_swapped(header: &SliceHeader, words: bool) -> bool {
+    header.transfer_syntax == EXPLICIT_BIG && (words || header.bits_allocated == 16)
+}
+
+/// The stored values in the bytes of an uncompressed frame.
+pub(super) fn native<'a>(
+    header: &SliceHeader,
+    frame: &'a [u8],
+    swapped: bool,
+) -> Result<StoredValues<'a>, DicomError> {
+    check_decodable(header)?;
+    let swap = |pairs: &[[u8; 2]]| pairs.iter().map(|&[high, low]| [low, high]).collect::<Vec<_>>();
+    let cells = header.rows as usize * header.columns as usize;
+    Ok(match (header.bits_allocated, swapped) {
+        (8, false) => StoredValues::Bits8(Cow::Borrowed(&frame[..cells])),
+        (8, true) => {
+            // An odd last cell is the second of a pair, behind the byte of padding.
+            let mut swapped = swap(frame.as_chunks().0).into_flattened();
+            swapped.truncate(cells);
+            StoredValues::Bits8(Cow::Owned(swapped))
+        }
+        (_, false) => StoredValues::Bits16(Cow::Borrowed(&frame.as_chunks().0[..cells])),
+        (_, true) => StoredValues::Bits16(Cow::Owned(swap(&frame.as_chunks().0[..cells]))),
+    })
+}
+
+/// The stored values in the codestream of a frame, as cells of the header's layout.
+///
+/// Sign and place of a value in its cell are the header's: codestreams of JPEG and JPEG-LS do not know signs, and
+/// those of JPEG 2000 tell others than the header often enough.
+///
+/// # Source
+/// DICOM PS3.5 8.2.1 to 8.2.4: bits allocated, stored and pixel representation describe the decoded cells.
+pub(super) fn decoded<'a>(
+    header: &SliceHeader,
+    codestream: &[u8],
     limits: &Limits,
 ) -> Result<StoredValues<'a>, DicomError> {
     check_decodable(header)?;
-    let (range, holder): (_, Cow<'a, [u8]>) = match location {
-        PixelLocation::Native(range) => (range, Cow::Borrowed(bytes)),
-        PixelLocation::Deflated(range) => {
-            let (_, data_set) = guard::scan_file_meta(bytes, limits)?;
-            (range, Cow::Owned(inflate(&bytes[data_set..], limits)?))
-        }
-        PixelLocation::Encapsulated { .. } => {
-            return Err(syntax::unsupported(&header.transfer_syntax));
-        }
-    };
-    check_length(header, range.len())?;
-    let cells = header.rows as usize * header.columns as usize;
-    let wanted = cells * usize::from(header.bits_allocated / 8);
-    let outside = || DicomError::PixelLength {
-        expected: wanted as u64,
-        present: holder.len().saturating_sub(range.start) as u64,
-    };
-    if holder.len() < range.end || range.len() < wanted {
-        return Err(outside());
+    let codec =
+        syntax::codec(&header.transfer_syntax).ok_or_else(|| syntax::unsupported(&header.transfer_syntax))?;
+    let pixels = u64::from(header.rows) * u64::from(header.columns);
+    if pixels > u64::from(limits.coded_pixels) {
+        return Err(DicomError::Limit {
+            what: "the number of pixels of a compressed frame",
+            got: pixels,
+            limit: u64::from(limits.coded_pixels),
+        });
     }
-    let range = range.start..range.start + wanted;
-    let big_endian = header.transfer_syntax == EXPLICIT_BIG;
-    Ok(match (holder, header.bits_allocated) {
-        (Cow::Borrowed(file), 8) => StoredValues::Bits8(Cow::Borrowed(&file[range])),
-        (Cow::Borrowed(file), _) if !big_endian => {
-            StoredValues::Bits16(Cow::Borrowed(file[range].as_chunks().0))
-        }
-        (Cow::Borrowed(file), _) => StoredValues::Bits16(Cow::Owned(
-            file[range].as_chunks().0.iter().map(|&[high, low]| [low, high]).collect(),
-        )),
-        (Cow::Owned(inflated), 8) => StoredValues::Bits8(Cow::Owned(inflated[range].to_vec())),
-        (Cow::Owned(inflated), _) => StoredValues::Bits16(Cow::Owned(inflated[range].as_chunks().0.to_vec())),
+    let extent = Extent { rows: header.rows, columns: header.columns };
+    let mut values = Vec::new();
+    let coded = codec::decode(codec, codestream, extent, usize::from(header.bits_allocated / 8), &mut values)
+        .map_err(|error| DicomError::Codec { frame: header.frame, error })?;
+    if u16::from(coded.precision) > header.bits_allocated {
+        return Err(DicomError::contradiction(tags::BITS_ALLOCATED, "the codestream's precision"));
+    }
+    let holds_cells = matches!(codec, Codec::Uncompressed | Codec::Rle);
+    let above = 16 - u32::from(coded.precision);
+    // A value that cannot reach the header's high bit was taken out of its cell before it was compressed.
+    let left = if !holds_cells && u16::from(coded.precision) <= header.high_bit {
+        header.high_bit + 1 - header.bits_stored
+    } else {
+        0
+    };
+    // JPEG's values of fewer bits than are stored are taken as what they are: there are signed headers around frames
+    // without any negative value.
+    let extend = header.signed && codec != Codec::Jpeg;
+    let place = |value: u16| {
+        let extended = if extend { ((value << above) as i16 >> above) as u16 } else { value };
+        extended << left
+    };
+    Ok(match header.bits_allocated {
+        8 => StoredValues::Bits8(values.into_iter().map(|value| place(value) as u8).collect()),
+        _ => StoredValues::Bits16(values.into_iter().map(|value| place(value).to_le_bytes()).collect()),
     })
 }
 
@@ -111,13 +159,13 @@ mod tests {
     use dicom_dictionary_std::uids;
 
     use super::*;
+    use crate::dicom::Object;
     use crate::dicom::crafted::{self, Crafted};
-    use crate::dicom::read_header;
 
     fn cells(file: &[u8]) -> Result<(bool, Vec<u16>), DicomError> {
         let limits = Limits::default();
-        let (header, location) = read_header(file, &limits)?;
-        Ok(match stored_values(file, &header, &location, &limits)? {
+        let object = Object::read(file, &limits)?;
+        Ok(match object.stored_values(file, 0, &limits)? {
             StoredValues::Bits8(cells) => {
                 (matches!(cells, Cow::Borrowed(_)), cells.iter().map(|&cell| u16::from(cell)).collect())
             }
@@ -135,10 +183,12 @@ mod tests {
             (uids::EXPLICIT_VR_LITTLE_ENDIAN, true),
             (uids::IMPLICIT_VR_LITTLE_ENDIAN, true),
             (EXPLICIT_BIG, false),
-            (uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, false),
+            (uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, true),
         ] {
             let file = slice.clone().syntax(syntax).file();
             assert_eq!(cells(&file).unwrap(), (borrowed, slice.cells.clone()), "{syntax}");
+            let file = slice.clone().bits8().syntax(syntax).file();
+            assert_eq!(cells(&file).unwrap().1, slice.cells, "{syntax}");
         }
     }
 
@@ -163,23 +213,36 @@ mod tests {
     }
 
     #[test]
-    fn compressed_pixels_are_unsupported_by_name() {
-        let file = crafted::encapsulated(uids::JPEG2000_LOSSLESS, &[&[], &[1, 2, 3, 4]]);
-        let (header, location) = read_header(&file, &Limits::default()).unwrap();
-        assert!(matches!(
-            &location,
-            PixelLocation::Encapsulated { fragments, .. } if file[fragments[0].clone()] == [1, 2, 3, 4]
-        ));
-        let error = stored_values(&file, &header, &location, &Limits::default()).err().unwrap();
-        let text = error.to_string();
-        assert!(text.contains("1.2.840.10008.1.2.4.90") && text.contains("JPEG 2000"), "{text}");
+    fn compressions_that_nothing_decodes_are_unsupported_by_name() {
+        let file = crafted::encapsulated("1.2.840.10008.1.2.4.102", &[&[], &[1, 2, 3, 4]]);
+        let text = cells(&file).unwrap_err().to_string();
+        assert!(text.contains("1.2.840.10008.1.2.4.102") && text.contains("MPEG-4"), "{text}");
     }
 
     #[test]
-    fn several_frames_are_unsupported() {
-        let mut slice = Crafted::slice(2, 2).with(0x0028, 0x0008, b"IS", b"2 ");
-        slice.cells = vec![0; 8];
-        let text = cells(&slice.file()).unwrap_err().to_string();
-        assert_eq!(text, "multi-frame files (2 frames) are not supported");
+    fn frames_that_are_whole_are_kept_and_the_others_counted() {
+        let mut slice = Crafted::slice(2, 2).with(0x0028, 0x0008, b"IS", b"3 ");
+        slice.cells = (0..10).collect();
+        let file = slice.file();
+        let limits = Limits::default();
+        let object = Object::read(&file, &limits).unwrap();
+        assert_eq!((object.slices.len(), object.slices[1].frame), (2, 1));
+        assert_eq!(object.slices[0].oddities.frames_missing, 1);
+        let StoredValues::Bits16(second) = object.stored_values(&file, 1, &limits).unwrap() else {
+            panic!("16 bits");
+        };
+        assert_eq!(second.iter().map(|&cell| u16::from_le_bytes(cell)).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn surplus_bytes_are_noted_and_one_byte_of_padding_is_none() {
+        let mut slice = Crafted::slice(3, 5).bits8();
+        let surplus = |slice: &Crafted| {
+            Object::read(&slice.file(), &Limits::default()).unwrap().slices[0].oddities.surplus_bytes
+        };
+        assert!(!surplus(&slice));
+        slice.cells.extend([0, 0]);
+        assert!(surplus(&slice));
+        assert_eq!(cells(&slice.file()).unwrap().1.len(), 15);
     }
 }

@@ -97,6 +97,9 @@ struct Rules {
 struct Slice<'a> {
     sop_uid: &'a str,
     file: &'a str,
+    /// Only where the object has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame: Option<u32>,
     z_mm: f64,
     score: f32,
     counts: Counts,
@@ -220,6 +223,7 @@ impl<'a> Slice<'a> {
         Ok(Slice {
             sop_uid: &slice.sop_uid,
             file: &slice.file,
+            frame: slice.frame,
             z_mm: thousandths("z_mm", slice.z_mm)?,
             score: finite_single("score", slice.score)?,
             counts: Counts(classes.into_iter().map(|class| (class, slice.counts[class.index()])).collect()),

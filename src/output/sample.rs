@@ -13,6 +13,7 @@ pub fn alert(hematoma: &[u32]) -> Report {
         .map(|(&hematoma, index)| SliceReport {
             sop_uid: format!("1.2.840.99.{index}"),
             file: format!("series/IM{:04}.dcm", index + 1),
+            frame: None,
             z_mm: f64::from(index) * 5.0 - 12.5,
             score: (hematoma as f32 / 40.0).min(0.99),
             counts: [512, 512u32.saturating_sub(hematoma), hematoma, 0, 0, 0],

@@ -49,7 +49,7 @@ pub fn assemble(found: Found, limits: &Limits) -> Assembly {
 /// Headers that were read before, for folders that are looked at again while files arrive in them.
 #[derive(Default)]
 pub struct Headers {
-    known: HashMap<PathBuf, (Version, Box<SliceHeader>)>,
+    known: HashMap<PathBuf, (Version, Vec<SliceHeader>)>,
     versions: HashMap<PathBuf, Option<Version>>,
     changed: bool,
 }
@@ -114,9 +114,11 @@ fn gather(found: Found, limits: &Limits, mut read: impl FnMut(&Source) -> Header
     for source in found.sources {
         let place = source.to_string();
         came.push(match read(&source) {
-            Ok(header) => {
-                let study = studies.entry(header.study_uid.clone()).or_default();
-                study.sort(source, *header, &mut held, limits);
+            Ok(headers) => {
+                for header in headers {
+                    let study = studies.entry(header.study_uid.clone()).or_default();
+                    study.sort(&source, header, &mut held, limits);
+                }
                 Came::Sorted
             }
             Err((SourceError::Dicom(DicomError::NoPixelData), _)) => {
@@ -151,13 +153,13 @@ enum Came {
     Unread(usize),
 }
 
-/// The header of a source, or why there is none and where it belongs all the same.
-type Header = Result<Box<SliceHeader>, (SourceError, Option<Identity>)>;
+/// The headers of a source's slices, or why there are none and where it belongs all the same.
+type Header = Result<Vec<SliceHeader>, (SourceError, Option<Identity>)>;
 
 fn read(source: &Source, limits: &Limits) -> Header {
     let bytes = source.read(limits).map_err(|error| (error, None))?;
-    match dicom::read_header(&bytes, limits) {
-        Ok((header, _)) => Ok(Box::new(header)),
+    match dicom::Object::read(&bytes, limits) {
+        Ok(object) => Ok(object.slices),
         Err(error) => Err((error.into(), dicom::identify(&bytes, limits))),
     }
 }
@@ -247,7 +249,6 @@ mod tests {
         let text = |group, element, vr, value| slice(1, 0.0).text(group, element, vr, value).file();
         for (file, reason) in [
             (text(0x0008, 0x0016, b"UI", uids::MR_IMAGE_STORAGE), LeftOutReason::NotCt),
-            (text(0x0008, 0x0016, b"UI", uids::ENHANCED_CT_IMAGE_STORAGE), LeftOutReason::EnhancedCt),
             (text(0x0008, 0x0008, b"CS", "ORIGINAL\\PRIMARY\\LOCALIZER"), LeftOutReason::Localizer),
             (
                 text(0x0008, 0x0008, b"CS", "DERIVED\\SECONDARY\\OTHER\\CT_SOM5 PROT"),
@@ -386,7 +387,7 @@ mod tests {
         // An archive sent a series twice, compressed and not. The compressed copy came first in the folder, and
         // the study was refused for it.
         let compressed = [
-            &crafted::file(uids::JPEG2000_LOSSLESS, &slice(1, 0.0).data_set())[..],
+            &crafted::file("1.2.840.10008.1.2.4.102", &slice(1, 0.0).data_set())[..],
             b"\xE0\x7F\x10\x00OB\0\0\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\0\0\0\0\
             \xFE\xFF\x00\xE0\x02\0\0\0ab\xFE\xFF\xDD\xE0\0\0\0\0",
         ]
@@ -457,7 +458,7 @@ mod tests {
         };
         let files: Vec<Vec<u8>> =
             [(1, "1.1"), (2, "1.2"), (3, "1.2"), (4, "1.2"), (5, "1.3")].map(|(n, s)| of_series(n, s)).into();
-        let one = SliceHeader::held_bytes(&dicom::read_header(&files[0], &Limits::default()).unwrap().0);
+        let one = SliceHeader::held_bytes(&crafted::read_header(&files[0], &Limits::default()).unwrap().0);
         let limits = Limits { held_bytes: 3 * one, ..Limits::default() };
         let study = &assembled(&files, &limits).studies[0];
         let kept: Vec<&str> = study.series.iter().map(|series| series.series_uid.as_str()).collect();

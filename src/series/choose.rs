@@ -249,8 +249,8 @@ mod tests {
 
     /// Makes a series of two frames a slice, which cannot be decoded.
     fn undecodable(slice: Crafted) -> Crafted {
-        let mut slice = slice.text(0x0028, 0x0008, b"IS", "2");
-        slice.cells.extend_from_within(..);
+        let mut slice = slice.number(0x0028, 0x0002, 3);
+        slice.cells = slice.cells.repeat(3);
         slice
     }
 
@@ -349,15 +349,12 @@ mod tests {
         write(folder, 1, undecodable);
         write(folder, 2, |slice| slice.text(0x0018, 0x1210, b"SH", "H70h"));
         write(folder, 3, |slice| slice.text(0x0018, 0x0010, b"LO", "Agent"));
-        assert_eq!(told(folder), Err("multi-frame files (2 frames) are not supported".to_owned()));
+        assert_eq!(told(folder), Err("3 samples per pixel are not supported".to_owned()));
         write(folder, 4, |slice| slice.text(0x0018, 0x0050, b"DS", "1"));
         let (series_uid, warnings) = told(folder).unwrap();
         assert_eq!(series_uid, "1.2.4");
         assert_eq!(warnings[0].code, "better_series_unreadable");
-        assert_eq!(
-            warnings[0].detail,
-            "series 1.2.1 would be better: multi-frame files (2 frames) are not supported"
-        );
+        assert_eq!(warnings[0].detail, "series 1.2.1 would be better: 3 samples per pixel are not supported");
         assert!(chosen(folder).unwrap().ends_with("original; a better one cannot be decoded"));
     }
 

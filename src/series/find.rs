@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::archive;
 use super::source::{Source, SourceError};
-use super::suspect::{Kin, is_data_set, is_named_archive, is_named_dicom};
+use super::suspect::{Kin, is_named_archive, is_named_dicom};
 use super::unread::Unread;
-use crate::dicom::DicomError;
+use crate::dicom::{DicomError, claims_dicom};
 use crate::limits::Limits;
 use crate::mapped::MappedError;
 
@@ -135,7 +135,7 @@ impl Search<'_> {
 
     /// Takes in a file below a named path, or a member of an archive, that is not DICOM.
     fn other(&mut self, input: usize, place: String, name: &Path, beginning: &[u8], kin: Option<Kin>) {
-        if is_named_dicom(name) || is_data_set(beginning) {
+        if is_named_dicom(name) {
             self.unread(input, &place, false, not_dicom(beginning.is_empty()));
         } else if beginning.len() < BEGINNING {
             self.stubs.push(Stub { input, place, kin, is_empty: beginning.is_empty() });
@@ -189,7 +189,7 @@ impl Search<'_> {
             .and_then(|file| file.take(BEGINNING as u64).read_to_end(&mut beginning))
             .map_err(read)?;
         let kin = Kin::of(None, path);
-        if is_dicom(&beginning) {
+        if claims_dicom(&beginning) {
             self.source(visit.input, Source::file(path), kin);
         } else if beginning.starts_with(archive::MAGIC) {
             self.open_archive(path, visit.input)?;
@@ -231,7 +231,7 @@ impl Search<'_> {
             let name = Path::new(&member.name);
             let kin = Kin::of(Some(path), name);
             match member.opened {
-                Ok((source, beginning)) if is_dicom(&beginning) => self.source(input, source, kin),
+                Ok((source, beginning)) if claims_dicom(&beginning) => self.source(input, source, kin),
                 Ok((_, beginning)) if beginning.starts_with(archive::MAGIC) && is_named_archive(name) => {
                     let inner = SourceError::ArchiveUnsupported("an archive inside of an archive");
                     self.unread(input, &member.place, false, inner);
@@ -242,10 +242,6 @@ impl Search<'_> {
         }
         Ok(())
     }
-}
-
-fn is_dicom(beginning: &[u8]) -> bool {
-    beginning.get(128..BEGINNING) == Some(b"DICM")
 }
 
 fn not_dicom(is_empty: bool) -> SourceError {
@@ -309,6 +305,20 @@ mod tests {
     }
 
     #[test]
+    fn files_without_a_preamble_are_found() {
+        // Exports exist that write no preamble, and no file meta group: they were told as unreadable.
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let slice = Crafted::slice(4, 4).file();
+        let implicit = Crafted::slice(4, 4).syntax(IMPLICIT).data_set();
+        for (name, bytes) in [("1", &slice[132..]), ("2", &implicit), ("3.dcm", &slice[128..])] {
+            std::fs::write(root.join(name), bytes).unwrap();
+        }
+        let found = find(&[root.to_owned()], &Limits::default());
+        assert_eq!(names(&found, root), ["1", "2", "3.dcm"]);
+    }
+
+    #[test]
     fn a_named_path_that_is_no_dicom_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("text.dcm");
@@ -323,8 +333,8 @@ mod tests {
 
     #[test]
     fn slices_that_are_no_dicom_any_more_are_told() {
-        // A copy to a full disc left IM0028.dcm empty, an archive packed each slice by itself, an export wrote
-        // no preambles: such files were counted as "not DICOM", and a study was judged without them.
+        // A copy to a full disc left IM0028.dcm empty, an archive packed each slice by itself: such files were
+        // counted as "not DICOM", and a study was judged without them.
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         let slice = Crafted::slice(4, 4).file();
@@ -334,13 +344,10 @@ mod tests {
             ("IM0028.dcm", b""),
             ("IM0029.DCM", &slice[..100]),
             ("IM0030.dcm.gz", b"\x1F\x8B and so on"),
-            ("IM0031.dcm", &slice[132..]),
             ("._IM0027.dcm", b"Mac OS X"),
             ("notes.txt", b""),
             ("disc/IM1", &slice),
             ("disc/IM2", b""),
-            ("disc/IM3", &slice[132..]),
-            ("disc/IM4", &Crafted::slice(4, 4).syntax(IMPLICIT).data_set()),
             ("disc/DICOMDIR", &slice),
             ("LOCKFILE", b""),
         ] {
@@ -352,16 +359,13 @@ mod tests {
         let root = format!("{}/", root.display());
         let told: Vec<String> =
             found.unread.iter().map(|unread| unread.to_string().replace(&root, "")).collect();
-        let no_dicom = "not a DICOM file: no \"DICM\" after a preamble of 128 bytes";
+        let no_dicom = "not a DICOM file";
         assert_eq!(
             told,
             [
                 "IM0028.dcm: the file is empty".to_owned(),
                 format!("IM0029.DCM: {no_dicom}"),
                 format!("IM0030.dcm.gz: {no_dicom}"),
-                format!("IM0031.dcm: {no_dicom}"),
-                format!("disc/IM3: {no_dicom}"),
-                format!("disc/IM4: {no_dicom}"),
                 "outer.zip!inner.zip: the ZIP archive is not supported: an archive inside of an archive"
                     .to_owned(),
                 "outer.zip!x/2.dcm: the file is empty".to_owned(),

@@ -72,7 +72,7 @@ fn dot(a: [f64; 3], b: [f64; 3]) -> f64 {
 mod tests {
     use super::*;
     use crate::dicom::crafted::Crafted;
-    use crate::dicom::read_header;
+    use crate::dicom::crafted::read_header;
     use crate::limits::Limits;
 
     fn orientation(cosines: &str) -> Orientation {

@@ -9,6 +9,7 @@ mod find;
 mod geometry;
 mod kernel;
 mod naming;
+mod oddities;
 mod sorting;
 mod source;
 mod spacing;
@@ -129,8 +130,6 @@ impl LeftOut {
 pub enum LeftOutReason {
     /// Its SOP class is another one than CT Image Storage.
     NotCt,
-    /// Enhanced CT Image Storage: many frames in one object.
-    EnhancedCt,
     /// A localizer, as ImageType says.
     Localizer,
     /// Made of slices instead of measured: dose report, protocol page, projection, perfusion map.
@@ -154,7 +153,6 @@ impl fmt::Display for LeftOutReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             LeftOutReason::NotCt => "not a CT image",
-            LeftOutReason::EnhancedCt => "enhanced CT, not yet supported",
             LeftOutReason::Localizer => "localizer",
             LeftOutReason::NotASlice => "not a slice: report, projection or map",
             LeftOutReason::NoPosition => "no position or orientation",

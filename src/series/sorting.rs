@@ -38,8 +38,8 @@ impl Held {
 /// A study while its objects come in.
 #[derive(Default)]
 pub(super) struct Sorting {
-    /// By SOP instance UID: each object is kept once.
-    slices: BTreeMap<String, Placed>,
+    /// By SOP instance UID and frame: each slice is kept once.
+    slices: BTreeMap<(String, u32), Placed>,
     /// By series UID.
     series: BTreeMap<String, Gathered>,
     left_out: Vec<LeftOut>,
@@ -54,12 +54,13 @@ struct Gathered {
 }
 
 impl Sorting {
-    pub fn sort(&mut self, source: Source, header: SliceHeader, held: &mut Held, limits: &Limits) {
+    pub fn sort(&mut self, source: &Source, header: SliceHeader, held: &mut Held, limits: &Limits) {
         match slice_geometry(&header) {
             Ok((orientation, position)) => {
+                let source = source.clone();
                 self.keep(Placed { source, header, orientation, position }, held, limits);
             }
-            Err(reason) => self.leave_out(&source, reason),
+            Err(reason) => self.leave_out(source, reason),
         }
     }
 
@@ -69,7 +70,8 @@ impl Sorting {
 
     /// Keeps a slice, or the copy of it that can be decoded, where the limits allow.
     fn keep(&mut self, mut slice: Placed, held: &mut Held, limits: &Limits) {
-        if let Some(mut before) = self.slices.remove(&slice.header.sop_instance_uid) {
+        let key = (slice.header.sop_instance_uid.clone(), slice.header.frame);
+        if let Some(mut before) = self.slices.remove(&key) {
             held.give_back(&before.header);
             if let Some(gathered) = self.series.get_mut(&before.header.series_uid) {
                 gathered.slices -= 1;
@@ -83,7 +85,7 @@ impl Sorting {
         let gathered = self.series.entry(slice.header.series_uid.clone()).or_default();
         if !gathered.too_many && gathered.slices < limits.slices && held.take(&slice.header) {
             gathered.slices += 1;
-            self.slices.insert(slice.header.sop_instance_uid.clone(), slice);
+            self.slices.insert(key, slice);
             return;
         }
         // A part of a series would look like a complete head without a hematoma, so none of it is kept.
@@ -135,8 +137,9 @@ impl Sorting {
 /// Orientation and position of an axial CT slice, or why the object is none.
 fn slice_geometry(header: &SliceHeader) -> Result<(Orientation, [f64; 3]), LeftOutReason> {
     match header.sop_class_uid.as_str() {
-        uids::CT_IMAGE_STORAGE => {}
-        uids::ENHANCED_CT_IMAGE_STORAGE => return Err(LeftOutReason::EnhancedCt),
+        uids::CT_IMAGE_STORAGE
+        | uids::ENHANCED_CT_IMAGE_STORAGE
+        | uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE => {}
         _ => return Err(LeftOutReason::NotCt),
     }
     // ImageType also has values of the vendor's choice, in one value or spread over several: CT_SOM5 PROT.

@@ -24,7 +24,8 @@ pub(super) struct Placed {
 /// Splits a DICOM series into stacks.
 pub(super) fn split(mut slices: Vec<Placed>) -> Vec<Vec<Placed>> {
     // By UID, so that the outcome does not hang on the names of files.
-    slices.sort_by(|a, b| a.header.sop_instance_uid.cmp(&b.header.sop_instance_uid));
+    let key = |slice: &Placed| (slice.header.sop_instance_uid.clone(), slice.header.frame);
+    slices.sort_by_cached_key(key);
     let mut stacks: Vec<Vec<Placed>> = Vec::new();
     for slice in slices {
         let stack = stacks.iter_mut().find(|stack| belongs_together(&stack[0], &slice));
@@ -82,9 +83,9 @@ fn split_repeats(stack: Vec<Placed>) -> Vec<Vec<Placed>> {
 }
 
 /// Of slices that show one place, the lowest is kept: pixels that can be read, then the UID.
-fn preference(header: &SliceHeader) -> (bool, &str) {
+fn preference(header: &SliceHeader) -> (bool, &str, u32) {
     let unreadable = check_decodable(header).is_err();
-    (unreadable, &header.sop_instance_uid)
+    (unreadable, &header.sop_instance_uid, header.frame)
 }
 
 /// Orders a stack from the feet to the head, keeps each place once, and looks for what is unusual.

@@ -28,19 +28,6 @@ pub(super) fn is_named_dicom(name: &Path) -> bool {
     !name.starts_with('.') && parts.next().is_some() && EXTENSIONS.contains(&extension)
 }
 
-/// True for bytes that begin as a DICOM data set or file does behind its preamble: with a low element of group 2
-/// or 8, and a representation in capitals or a short length.
-///
-/// # Source
-/// DICOM PS3.5 7.1; files without preamble are older than PS3.10.
-pub(super) fn is_data_set(beginning: &[u8]) -> bool {
-    let Some(&[2 | 8, 0, 0..=0x18, 0, vr_or_length @ ..]) = beginning.first_chunk::<8>() else {
-        return false;
-    };
-    let [a, b, _, _] = vr_or_length;
-    (a.is_ascii_uppercase() && b.is_ascii_uppercase()) || u32::from_le_bytes(vr_or_length) <= 64
-}
-
 /// True for the names of ZIP archives.
 pub(super) fn is_named_archive(name: &Path) -> bool {
     last_part(name).ends_with(".zip")

@@ -1,7 +1,7 @@
 //! What is unusual about the headers of a series.
 //! Distances between its slices are left to `spacing`.
 
-use super::{Series, Warning};
+use super::{Series, Warning, oddities};
 use crate::dicom::SliceHeader;
 
 /// Angles below this are what upright gantries report, in degrees.
@@ -64,9 +64,11 @@ pub(super) fn of_series(series: &Series) -> Vec<Warning> {
         count(|header| header.monochrome1),
         "meant to be shown inverted: read as Hounsfield units all the same",
     );
+    counted("lossy_compression", count(|header| header.lossy), "compressed with losses");
     if series.pixel_spacing_mm.is_none() {
         warnings
             .push(Warning::new("pixel_spacing_missing", "no PixelSpacing: areas and volumes are not known"));
     }
+    warnings.extend(oddities::warnings(series));
     warnings
 }

@@ -201,6 +201,7 @@ impl Triage {
                     sop_uid: entry.header.sop_instance_uid.clone(),
                     file: entry.source.to_string(),
                     z_mm: entry.z_mm,
+                    frame: (entry.header.frames > 1).then_some(entry.header.frame + 1),
                     score: 0.0,
                     counts,
                 });

@@ -205,6 +205,8 @@ pub struct SliceReport {
     /// # Units
     /// Millimetres.
     pub z_mm: f64,
+    /// Which frame of its object it is, counted from 1; None where the object has one.
+    pub frame: Option<u32>,
     /// The slice's calibrated probability of hematoma.
     pub score: f32,
     /// Patches of each class, by [`Class::index`].
