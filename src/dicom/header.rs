@@ -416,6 +416,8 @@ fn orientation(elements: &Elements<'_>) -> Result<Option<[f64; 6]>, DicomError> 
 
 #[cfg(test)]
 mod tests {
+    use dicom_core::Tag;
+
     use super::*;
     use crate::dicom::crafted::Crafted;
     use crate::dicom::crafted::read_header;
@@ -427,6 +429,21 @@ mod tests {
 
     fn refusal(slice: Crafted) -> String {
         header(slice).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_conformance_statement_has_every_attribute_that_is_read() {
+        let statement = include_str!("../../docs/dicom-conformance.md");
+        let table = statement.split("## 5. Attributes").nth(1).unwrap().split("## 6.").next().unwrap();
+        let read: Vec<Tag> = [WANTED.elements, WANTED.sequences, WANTED.in_groups].concat();
+        for tag in &read {
+            assert!(table.contains(&tag.to_string()), "{tag} is read and not told");
+        }
+        let told = table.lines().filter_map(|line| line.strip_prefix("| (")?.split_once(')'));
+        for (tag, _) in told.filter(|(tag, _)| *tag != "7FE0,0010") {
+            let is_read = read.iter().any(|read| read.to_string() == format!("({tag})"));
+            assert!(is_read, "({tag}) is told and not read");
+        }
     }
 
     #[test]

@@ -121,3 +121,25 @@ pub(super) fn unsupported(uid: &str) -> DicomError {
         name: transfer_syntax_name(uid),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_conformance_statement_has_what_is_read() {
+        let statement = include_str!("../../docs/dicom-conformance.md");
+        let mut rows = 0;
+        for line in statement.lines() {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let &[_, name, uid, read, ..] = &cells[..] else { continue };
+            if !uid.starts_with("1.2.840.10008.1.2") || !["yes", "no"].contains(&read) {
+                continue;
+            }
+            let plain = Syntax::known(uid.as_bytes()).is_ok_and(|syntax| !syntax.encapsulated);
+            assert_eq!(plain || codec(uid).is_some(), read == "yes", "{name}");
+            rows += 1;
+        }
+        assert_eq!(rows, 22);
+    }
+}
