@@ -69,9 +69,10 @@ impl Exit {
             | RefusalCode::TooFewSlices
             | RefusalCode::NoHead
             | RefusalCode::NoBrain => Exit::NoCtSeries,
-            RefusalCode::UnreadableInput | RefusalCode::CorruptInput | RefusalCode::UnsupportedInput => {
-                Exit::Input
-            }
+            RefusalCode::NotHounsfield
+            | RefusalCode::UnreadableInput
+            | RefusalCode::CorruptInput
+            | RefusalCode::UnsupportedInput => Exit::Input,
             RefusalCode::LimitExceeded => Exit::Limit,
             RefusalCode::Internal => Exit::Internal,
         }

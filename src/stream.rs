@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::dicom::{DicomError, Object, SliceHeader, StoredValues};
 use crate::hu::{self, HuError, Rescale, StoredLayout};
 use crate::limits::Limits;
-use crate::series::{Bytes, Chain, Series, SliceEntry, SourceError, Warning};
+use crate::series::{Bytes, Chain, Reorientation, Series, SliceEntry, SourceError, Warning};
 
 /// Reads the slices of a series, from the feet to the head or each when its turn comes.
 ///
@@ -18,6 +18,7 @@ use crate::series::{Bytes, Chain, Series, SliceEntry, SourceError, Warning};
 #[derive(Debug)]
 pub struct SliceStream<'a> {
     slices: &'a [SliceEntry],
+    reorientation: Reorientation,
     limits: &'a Limits,
     next: usize,
     /// Slices with values of -2000 HU or below that no padding element announced.
@@ -81,6 +82,7 @@ impl<'a> SliceStream<'a> {
     pub fn part(series: &'a Series, slices: Range<usize>, limits: &'a Limits) -> SliceStream<'a> {
         SliceStream {
             slices: &series.slices[slices],
+            reorientation: series.reorientation,
             limits,
             next: 0,
             untagged_padding: AtomicUsize::new(0),
@@ -110,7 +112,7 @@ impl<'a> SliceStream<'a> {
     /// may read at once.
     ///
     /// # Shape
-    /// `hu` becomes rows x columns of the series, row-major.
+    /// `hu` becomes rows x columns of the series, row-major, in the standard view.
     ///
     /// # Units
     /// Hounsfield units; [`hu::PADDING`] where nothing was measured.
@@ -123,6 +125,7 @@ impl<'a> SliceStream<'a> {
     pub fn read(&self, index: usize, hu: &mut Vec<i16>) -> Result<&'a SliceEntry, StreamError> {
         let slice = self.entry(index);
         self.read_slice(slice, hu)?;
+        self.reorientation.apply(hu, slice.header.columns as usize);
         if hu::has_untagged_padding(hu) {
             self.untagged_padding.fetch_add(1, Ordering::Relaxed);
         }

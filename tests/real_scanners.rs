@@ -28,6 +28,99 @@ fn a_head_without_hemorrhage_gives_one_report_and_no_alert() {
     assert!(report["warnings"].to_string().contains("18.5 degrees"));
 }
 
+/// Writes the slices of a folder anew with other axes, values in HU and rows of as many columns.
+fn rewrite(from: &Path, to: &Path, change: impl Fn(&mut [f64; 6], Vec<i16>, usize) -> (Vec<i16>, usize)) {
+    use dicom_core::value::PrimitiveValue;
+    use dicom_core::{DataElement, VR};
+    use dicom_dictionary_std::tags;
+    for path in program::files(from) {
+        let mut object = dicom_object::open_file(&path).unwrap();
+        let number = |tag| object.element(tag).unwrap().to_float64().unwrap();
+        let (slope, intercept) = (number(tags::RESCALE_SLOPE), number(tags::RESCALE_INTERCEPT));
+        let columns = number(tags::COLUMNS) as usize;
+        let stored = object.element(tags::PIXEL_DATA).unwrap().to_bytes().unwrap().into_owned();
+        let stored = stored.chunks_exact(2).map(|cell| i16::from_le_bytes([cell[0], cell[1]]));
+        let hu = stored.map(|stored| (f64::from(stored) * slope + intercept) as i16).collect();
+        let orientation = object.element(tags::IMAGE_ORIENTATION_PATIENT).unwrap();
+        let mut axes: [f64; 6] = orientation.to_multi_float64().unwrap().try_into().unwrap();
+        let (hu, columns) = change(&mut axes, hu, columns);
+        object.remove_element(tags::PIXEL_PADDING_VALUE);
+        let decimals = axes.map(|axis| axis.to_string()).join("\\");
+        let mut put = |tag, vr, value: PrimitiveValue| object.put(DataElement::new(tag, vr, value));
+        put(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, decimals.as_str().into());
+        put(tags::RESCALE_SLOPE, VR::DS, "1".into());
+        put(tags::RESCALE_INTERCEPT, VR::DS, "0".into());
+        for (tag, value) in [
+            (tags::ROWS, (hu.len() / columns) as u16),
+            (tags::COLUMNS, columns as u16),
+            (tags::BITS_STORED, 16),
+            (tags::HIGH_BIT, 15),
+            (tags::PIXEL_REPRESENTATION, 1),
+        ] {
+            put(tag, VR::US, value.into());
+        }
+        let cells = hu.into_iter().map(|hu| hu as u16);
+        put(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(cells.collect()));
+        object.write_to_file(to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+#[test]
+fn a_real_head_gives_the_same_report_whichever_way_its_rows_run() {
+    let Some(folder) = shared_data("ge_philips_dcm_qa_ct/GE_human_head") else { return };
+    let judged = |folder: &Path| {
+        let mut report = triage(folder).1.remove(0);
+        let reoriented = warnings(&report).contains(&"reoriented");
+        ["timings_ms", "warnings"].iter().for_each(|field| report[field] = serde_json::Value::Null);
+        for slice in report["slices"].as_array_mut().unwrap() {
+            slice["file"] = serde_json::Value::Null;
+        }
+        (report, reoriented)
+    };
+    let (expected, reoriented) = judged(&folder);
+    assert!(!reoriented);
+    for (transpose, turn) in [(false, true), (true, false), (true, true)] {
+        let stored = tempfile::tempdir().unwrap();
+        rewrite(&folder, stored.path(), |axes, mut hu, columns| {
+            if transpose {
+                axes.rotate_left(3);
+                hu = (0..columns)
+                    .flat_map(|column| hu.iter().copied().skip(column).step_by(columns))
+                    .collect();
+            }
+            if turn {
+                *axes = axes.map(|axis| -axis);
+                hu.reverse();
+            }
+            (hu, columns)
+        });
+        assert_eq!(judged(stored.path()), (expected.clone(), true), "{transpose} {turn}");
+    }
+}
+
+#[test]
+fn a_real_head_is_judged_cropped_and_padded_and_refused_as_gray_levels() {
+    let Some(folder) = shared_data("ge_philips_dcm_qa_ct/GE_human_head") else { return };
+    let told = |change: &dyn Fn(Vec<i16>, usize) -> (Vec<i16>, usize)| {
+        let changed = tempfile::tempdir().unwrap();
+        rewrite(&folder, changed.path(), |_, hu, columns| change(hu, columns));
+        let report = triage(changed.path()).1.remove(0);
+        assert!(!warnings(&report).contains(&"contrast_suspected"));
+        report["refusal"]["code"].as_str().unwrap_or(report["outcome"].as_str().unwrap()).to_owned()
+    };
+    let each =
+        |change: &dyn Fn(i16) -> i16| told(&|hu, columns| (hu.into_iter().map(change).collect(), columns));
+    let middle = |hu: Vec<i16>, columns: usize| {
+        let rows = hu.chunks_exact(columns).skip(columns / 2 - 64).take(128);
+        (rows.flat_map(|row| row[columns / 2 - 64..][..128].to_vec()).collect(), 128)
+    };
+    assert_eq!(told(&middle), "no_alert");
+    assert_eq!(each(&|hu| if hu < -200 { -2000 } else { hu }), "no_alert");
+    assert_eq!(each(&|hu| if hu < -200 { 0 } else { hu }), "no_alert");
+    assert_eq!(each(&|hu| (hu.clamp(0, 80) * 51 + 8) / 16), "not_hounsfield");
+    assert_eq!(each(&|hu| hu + 1024), "not_hounsfield");
+}
+
 #[test]
 fn a_head_phantom_is_no_patient_and_is_refused() {
     let Some(folder) = shared_data("ge_philips_dcm_qa_ct/Philips_phantom_tilt") else { return };

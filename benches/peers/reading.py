@@ -46,7 +46,11 @@ def plugins_for(folder):
     if not syntax.is_compressed or syntax.is_deflated:
         return [None]
     working = []
-    for plugin in pydicom.pixels.get_decoder(syntax).available_plugins:
+    try:
+        plugins = pydicom.pixels.get_decoder(syntax).available_plugins
+    except NotImplementedError:
+        return working
+    for plugin in plugins:
         try:
             with_pydicom(folder, plugin)
             working.append(plugin)

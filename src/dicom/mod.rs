@@ -1,6 +1,7 @@
 //! DICOM bytes to slices: their headers as plain numbers, and their stored values.
 //! Hounsfield units are left to `hu`, the order of slices to `series`.
 
+mod attributes;
 #[cfg(test)]
 pub(crate) mod crafted;
 mod cursor;
@@ -255,7 +256,7 @@ pub struct Identity {
 /// Looks at the two UIDs alone, up to where the file is cut off or broken. A file that names two studies belongs
 /// to none.
 pub fn identify(bytes: &[u8], limits: &Limits) -> Option<Identity> {
-    let layout = guard::scan_beginning(bytes, &header::IDENTITY, limits)?;
+    let layout = guard::scan_beginning(bytes, &attributes::IDENTITY, limits)?;
     let elements = Elements::parse(&layout, &layout.elements, None).ok()?;
     Some(Identity {
         study_uid: elements.uid(tags::STUDY_INSTANCE_UID).ok()?,

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::guard::Pixels;
 use super::pixels::{self, StoredValues};
-use super::{DicomError, SliceHeader, fragments, guard, header};
+use super::{DicomError, SliceHeader, attributes, fragments, guard, header};
 use crate::limits::Limits;
 
 /// A DICOM object that was read: a slice, or many in one. The bytes stay with the caller.
@@ -48,7 +48,7 @@ impl Object {
     /// # Source
     /// DICOM PS3.10 7.1 (file), PS3.5 7 (data set), PS3.5 A.4 (encapsulation), PS3.3 C.7.6.16 (frames).
     pub fn read(bytes: &[u8], limits: &Limits) -> Result<Object, DicomError> {
-        let mut layout = guard::scan(bytes, &header::WANTED, limits)?;
+        let mut layout = guard::scan(bytes, &attributes::WANTED, limits)?;
         let mut slices = header::read(&layout, limits)?;
         // `header::read` has refused objects without pixels, and made at least one header.
         let (Some(pixels), Some(first)) = (layout.pixels.take(), slices.first()) else {

@@ -4,6 +4,7 @@
 //! integers, and its transcendental functions come from `libm` alone. Its pixels are nobody's.
 //! What a reader makes of it is left to the other modules.
 
+mod bodies;
 mod brain;
 mod hematoma;
 mod noise;
@@ -12,12 +13,17 @@ mod scanner;
 mod shape;
 mod skull;
 mod spec;
+mod trap;
+mod trapped;
+mod vessels;
 mod write;
 
 use std::path::PathBuf;
 
 pub use scanner::{Phantom, RenderedSlice};
 pub use spec::{Hematoma, Marker, Side, Site, Spec, SpecError};
+pub use trap::Trap;
+pub use trapped::write_trap;
 pub use write::{Written, write_series};
 
 /// Why a series could not be written.

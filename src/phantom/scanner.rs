@@ -8,6 +8,7 @@ use super::noise::{Counter, Stream, lerp};
 use super::person::Person;
 use super::shape::{ramp, smooth};
 use super::skull::{self, AIR_HU, EDGE_MM};
+use super::vessels;
 use super::{Spec, SpecError, brain};
 use crate::label::Class;
 
@@ -28,6 +29,50 @@ pub struct Phantom {
     cos_tilt: f64,
     sin_turn: f64,
     cos_turn: f64,
+    pose: Pose,
+}
+
+/// How a patient is scanned.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pose {
+    pub lying: Lying,
+    /// With a contrast agent in the vessels.
+    pub enhanced: bool,
+}
+
+/// On what a patient lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Lying {
+    #[default]
+    Supine,
+    Prone,
+    /// On the left side.
+    Left,
+    /// On the right side.
+    Right,
+}
+
+impl Lying {
+    /// Quarter turns of the patient in the scanner's picture, clockwise as seen from the feet.
+    fn quarters(self) -> u8 {
+        match self {
+            Self::Supine => 0,
+            Self::Left => 1,
+            Self::Prone => 2,
+            Self::Right => 3,
+        }
+    }
+
+    /// A direction of the scanner (to the right as seen from the feet, down, inward) in patient coordinates.
+    fn to_patient(self, [right, down, inward]: [f64; 3]) -> [f64; 3] {
+        // Sums with 0, so that no coordinate is -0.
+        match self {
+            Self::Supine => [right, down, inward],
+            Self::Left => [down, 0.0 - right, inward],
+            Self::Prone => [0.0 - right, 0.0 - down, inward],
+            Self::Right => [0.0 - down, right, inward],
+        }
+    }
 }
 
 /// One slice, with its truth.
@@ -62,10 +107,15 @@ impl Phantom {
     /// # Errors
     /// As [`Spec::validate`].
     pub fn new(spec: &Spec) -> Result<Self, SpecError> {
+        Self::posed(spec, Pose::default())
+    }
+
+    /// The same in another pose.
+    pub(super) fn posed(spec: &Spec, pose: Pose) -> Result<Self, SpecError> {
         spec.validate()?;
         let person = Person::new(spec.seed);
         let tilt = spec.tilt_deg.to_radians();
-        let turn = spec.rotation_deg.to_radians();
+        let turn = (spec.rotation_deg + 90.0 * f64::from(pose.lying.quarters())).to_radians();
         let mut phantom = Self {
             spec: spec.clone(),
             person,
@@ -74,6 +124,7 @@ impl Phantom {
             cos_tilt: libm::cos(tilt),
             sin_turn: libm::sin(turn),
             cos_turn: libm::cos(turn),
+            pose,
         };
         phantom.bleed = spec.hematoma.as_ref().map(|hematoma| {
             let level_of = |p: [f64; 3]| p[0] * phantom.sin_turn + p[1] * phantom.cos_turn;
@@ -98,14 +149,22 @@ impl Phantom {
 
     /// Direction cosines of a row, then of a column (ImageOrientationPatient).
     pub fn orientation(&self) -> [f64; 6] {
-        [1.0, 0.0, 0.0, 0.0, self.cos_tilt, -self.sin_tilt]
+        let row = self.pose.lying.to_patient([1.0, 0.0, 0.0]);
+        let column = self.pose.lying.to_patient([0.0, self.cos_tilt, -self.sin_tilt]);
+        [row[0], row[1], row[2], column[0], column[1], column[2]]
     }
 
     /// Patient coordinates of the first pixel's center (ImagePositionPatient).
     pub fn position_mm(&self, index: u16) -> [f64; 3] {
         let half = self.half_mm();
         let [x, y, z] = self.middle_mm(index);
-        [x - half, y - half * self.cos_tilt, z + half * self.sin_tilt]
+        self.pose.lying.to_patient([x - half, y - half * self.cos_tilt, z + half * self.sin_tilt])
+    }
+
+    /// What stands at a place of the picture, were nobody there.
+    pub(super) fn device_hu(&self, x: f64, height: f64, z: f64) -> f64 {
+        // Whoever does not lie on the back does not fit the holder, and lies on the table.
+        device(&self.person, x, height, z, self.pose.lying == Lying::Supine)
     }
 
     /// From the middle of the picture to the center of an outermost pixel.
@@ -161,7 +220,7 @@ impl Phantom {
         let count = ((self.spec.spacing_mm / SUB_SLICE_MM).ceil()).clamp(1.0, 16.0);
         let [off_u, off_v] = self.spec.off_center_mm;
         let (x, height) = (u - off_u, v - off_v);
-        let device_hu = device(&self.person, x, height, middle[2]);
+        let device_hu = self.device_hu(x, height, middle[2]);
         if x * x + height * height > 125.0 * 125.0 {
             return Voxel { density_hu: device_hu, ..Voxel::default() };
         }
@@ -216,6 +275,9 @@ impl Phantom {
             let before = self.person.bent(before);
             let tissue = brain::tissue(&self.person, before, depth, vault);
             let mut hu = tissue.density_hu;
+            if self.pose.enhanced {
+                hu = lerp(hu, vessels::ENHANCED_HU, vessels::lumen(before, vault));
+            }
             // What is left of beam hardening after the scanner's correction: a brighter margin.
             hu += 4.5 * (1.0 - smooth(0.0, 16.0, place.vault_mm));
             let mut left = cavity;
@@ -288,8 +350,8 @@ fn class_of(voxel: Voxel) -> (Class, f64) {
     }
 }
 
-/// Head holder and table, seen across: a density in HU.
-fn device(person: &Person, x: f64, height: f64, z: f64) -> f64 {
+/// Head holder (where `held`) and table, seen across: a density in HU.
+fn device(person: &Person, x: f64, height: f64, z: f64, held: bool) -> f64 {
     let mut hu = AIR_HU;
     let (center, radius, thick, side) = if person.holder_is_cradle {
         // A cradle with high sides.
@@ -302,7 +364,7 @@ fn device(person: &Person, x: f64, height: f64, z: f64) -> f64 {
     let drop = 0.06 * (z - MIDDLE_Z_MM);
     let dy = height - center + drop;
     let ring = thick - ((x * x + dy * dy).sqrt() - radius).abs();
-    if height > side {
+    if held && height > side {
         hu = lerp(hu, 420.0, ramp(ring, 0.8));
         // Foam on its inside.
         let foam = ramp(8.0 - (ring + 9.0).abs(), 2.0);

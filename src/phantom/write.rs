@@ -1,7 +1,7 @@
 //! A rendered phantom as a series of DICOM CT Image Storage files, explicit VR little endian.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use dicom_core::value::PrimitiveValue;
@@ -46,23 +46,40 @@ pub fn write_series(
     let files: Vec<PathBuf> =
         (1..=u32::from(spec.slices)).map(|number| folder.join(format!("IM{number:04}.dcm"))).collect();
     refuse_other_slices(folder, &files)?;
+    let volumes = in_parallel(files.len(), progress, |index| {
+        let index = index as u16;
+        let slice = phantom.slice(index);
+        let instance = uid(spec, &[], Level::Instance(index));
+        let object = attributes(&phantom, index, &instance, &slice.hu);
+        save(object, &instance, &files[usize::from(index)])?;
+        Ok(slice.hematoma_ml)
+    })?;
+    Ok(Written { files, hematoma_volume_ml: volumes.iter().sum() })
+}
+
+/// Does `jobs` pieces of work on all processors; the results are in order.
+pub(super) fn in_parallel<T: Send>(
+    jobs: usize,
+    progress: &mut dyn FnMut(u16, u16),
+    work: impl Fn(usize) -> Result<T, PhantomError> + Sync,
+) -> Result<Vec<T>, PhantomError> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicU16::new(0);
+    let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let (sender, receiver) = mpsc::channel();
-    let mut volumes = vec![0.0; files.len()];
+    let mut results: Vec<Option<T>> = (0..jobs).map(|_| None).collect();
     let mut first_error = None;
     std::thread::scope(|scope| {
-        for _ in 0..workers.min(files.len()) {
+        for _ in 0..workers.min(jobs) {
             let sender = sender.clone();
-            let (phantom, files, next, failed) = (&phantom, &files, &next, &failed);
+            let (work, next, failed) = (&work, &next, &failed);
             scope.spawn(move || {
                 while !failed.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(path) = files.get(usize::from(index)) else {
+                    if index >= jobs {
                         break;
-                    };
-                    let outcome = write_slice(phantom, index, path);
+                    }
+                    let outcome = work(index);
                     if outcome.is_err() {
                         failed.store(true, Ordering::Relaxed);
                     }
@@ -76,48 +93,50 @@ pub fn write_series(
         let mut done = 0;
         for (index, outcome) in receiver {
             match outcome {
-                Ok(volume) => volumes[usize::from(index)] = volume,
+                Ok(result) => results[index] = Some(result),
                 Err(error) => {
                     first_error.get_or_insert(error);
                     continue;
                 }
             }
             done += 1;
-            progress(done, spec.slices);
+            progress(done, jobs as u16);
         }
     });
     match first_error {
         Some(error) => Err(error),
-        None => Ok(Written { files, hematoma_volume_ml: volumes.iter().sum() }),
+        None => Ok(results.into_iter().flatten().collect()),
     }
 }
 
-fn write_slice(phantom: &Phantom, index: u16, path: &Path) -> Result<f64, PhantomError> {
-    let slice = phantom.slice(index);
+/// Writes a data set as a file.
+pub(super) fn save(object: InMemDicomObject, instance: &str, path: &Path) -> Result<(), PhantomError> {
     let encode = |source: Box<dyn std::error::Error + Send + Sync>| PhantomError::Encode {
         path: path.to_path_buf(),
         source,
     };
-    let instance = uid(phantom.spec(), Level::Instance(index));
-    let object = attributes(phantom, index, &instance, &slice.hu);
     let meta = FileMetaTableBuilder::new()
         .media_storage_sop_class_uid(uids::CT_IMAGE_STORAGE)
-        .media_storage_sop_instance_uid(&instance)
+        .media_storage_sop_instance_uid(instance)
         .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
         .implementation_class_uid(IMPLEMENTATION_UID)
         .implementation_version_name("HEMAPATCH");
     let file = object.with_meta(meta).map_err(|error| encode(error.into()))?;
     let mut bytes = Vec::new();
     file.write_all(&mut bytes).map_err(|error| encode(error.into()))?;
-    std::fs::write(path, bytes).map_err(|source| PhantomError::Io { path: path.to_path_buf(), source })?;
-    Ok(slice.hematoma_ml)
+    std::fs::write(path, bytes).map_err(|source| PhantomError::Io { path: path.to_path_buf(), source })
 }
 
 /// The data set of one slice.
 ///
 /// # Source
 /// DICOM PS3.3 A.3.3 (CT Image IOD) and the modules it names.
-fn attributes(phantom: &Phantom, index: u16, instance: &str, hu: &Array2<i16>) -> InMemDicomObject {
+pub(super) fn attributes(
+    phantom: &Phantom,
+    index: u16,
+    instance: &str,
+    hu: &Array2<i16>,
+) -> InMemDicomObject {
     let spec = phantom.spec();
     let number = u32::from(index) + 1;
     let mut object = InMemDicomObject::new_empty();
@@ -130,7 +149,7 @@ fn attributes(phantom: &Phantom, index: u16, instance: &str, hu: &Array2<i16>) -
     text(tags::PATIENT_BIRTH_DATE, VR::DA, "");
     text(tags::PATIENT_SEX, VR::CS, "O");
     // Study
-    let study = uid(spec, Level::Study);
+    let study = uid(spec, &[], Level::Study);
     text(tags::STUDY_INSTANCE_UID, VR::UI, &study);
     text(tags::STUDY_DATE, VR::DA, DATE);
     text(tags::STUDY_TIME, VR::TM, TIME);
@@ -140,7 +159,7 @@ fn attributes(phantom: &Phantom, index: u16, instance: &str, hu: &Array2<i16>) -
     text(tags::STUDY_DESCRIPTION, VR::LO, "SYNTHETIC HEAD CT");
     // Series
     text(tags::MODALITY, VR::CS, "CT");
-    let series = uid(spec, Level::Series);
+    let series = uid(spec, &[], Level::Series);
     text(tags::SERIES_INSTANCE_UID, VR::UI, &series);
     text(tags::SERIES_NUMBER, VR::IS, "2");
     text(tags::SERIES_DATE, VR::DA, DATE);
@@ -150,7 +169,7 @@ fn attributes(phantom: &Phantom, index: u16, instance: &str, hu: &Array2<i16>) -
     text(tags::BODY_PART_EXAMINED, VR::CS, "HEAD");
     text(tags::PATIENT_POSITION, VR::CS, "HFS");
     // Frame of reference
-    let frame = uid(spec, Level::Frame);
+    let frame = uid(spec, &[], Level::Frame);
     text(tags::FRAME_OF_REFERENCE_UID, VR::UI, &frame);
     text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, "OM");
     // Equipment
@@ -251,33 +270,33 @@ fn comment(spec: &Spec) -> String {
 }
 
 /// A decimal string of at most 16 characters, rounded to a millionth.
-fn decimal(value: f64) -> String {
+pub(super) fn decimal(value: f64) -> String {
     let text = format!("{value:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     // "-0" is a legal decimal string, but no pleasant one.
     if text == "-0" { "0".into() } else { text.into() }
 }
 
-fn decimals(values: &[f64]) -> String {
+pub(super) fn decimals(values: &[f64]) -> String {
     let texts: Vec<String> = values.iter().map(|&value| decimal(value)).collect();
     texts.join("\\")
 }
 
 /// What a UID is for.
 #[derive(Clone, Copy)]
-enum Level {
+pub(super) enum Level {
     Study,
     Series,
     Frame,
     Instance(u16),
 }
 
-/// A UID that is a function of the whole spec: two different specs never share one, the same spec
-/// always gets the same.
+/// A UID that is a function of the whole spec and of `more`: two different specs never share one, the same
+/// spec always gets the same.
 ///
 /// # Source
 /// DICOM PS3.5 B.2, "UUID derived UID"; RFC 9562 5.8, UUID version 8.
-fn uid(spec: &Spec, level: Level) -> String {
+pub(super) fn uid(spec: &Spec, more: &[u64], level: Level) -> String {
     let (kind, index) = match level {
         Level::Study => (1, 0),
         Level::Series => (2, 0),
@@ -299,6 +318,7 @@ fn uid(spec: &Spec, level: Level) -> String {
     if let Some(hematoma) = &spec.hematoma {
         words.extend(words_of(hematoma));
     }
+    words.extend(more);
     let half = |salt| {
         let mut state = Counter::new(spec.seed, Stream::Uid).word(salt, kind, i32::from(index));
         for &word in &words {
@@ -319,7 +339,7 @@ fn words_of(hematoma: &Hematoma) -> Vec<u64> {
 }
 
 /// A shorter series written over a longer one used to leave its last slices, and a study of two heads.
-fn refuse_other_slices(folder: &Path, files: &[PathBuf]) -> Result<(), PhantomError> {
+pub(super) fn refuse_other_slices(folder: &Path, files: &[PathBuf]) -> Result<(), PhantomError> {
     let failed = |source| PhantomError::Io { path: folder.to_path_buf(), source };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -387,12 +407,12 @@ mod tests {
     fn uids_tell_specs_and_levels_apart() {
         let plain = Spec::default();
         let mut all: Vec<String> = [Level::Study, Level::Series, Level::Frame, Level::Instance(0)]
-            .map(|level| uid(&plain, level))
+            .map(|level| uid(&plain, &[], level))
             .into();
-        all.push(uid(&plain, Level::Instance(1)));
-        all.push(uid(&Spec::demo(1), Level::Study));
+        all.push(uid(&plain, &[], Level::Instance(1)));
+        all.push(uid(&Spec::demo(1), &[], Level::Study));
         let tilted = Spec { tilt_deg: 1.0, ..plain };
-        all.push(uid(&tilted, Level::Study));
+        all.push(uid(&tilted, &[], Level::Study));
         assert!(all.iter().all(|uid| uid.len() <= 64 && uid.starts_with("2.25.")));
         all.sort();
         all.dedup();

@@ -256,6 +256,7 @@ mod tests {
             ),
             (slice(1, 0.0).without(0x0020, 0x0032).file(), LeftOutReason::NoPosition),
             (text(0x0020, 0x0037, b"DS", "1\\0\\0\\0\\0\\-1"), LeftOutReason::NotAxial),
+            (text(0x0028, 0x1054, b"LO", "Z_EFF"), LeftOutReason::NotHounsfield),
         ] {
             let assembly = assembled(&[file], &Limits::default());
             let study = &assembly.studies[0];

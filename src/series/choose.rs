@@ -90,7 +90,8 @@ pub fn choose(study: &Study, needed: usize) -> Result<Choice<'_>, NoSeries<'_>> 
     let among = study.series.len();
     let Some(error) = undecodable(series) else {
         let reason = merits.reason(series, among);
-        return Ok(Choice { series, head: merits.head, reason, warnings: Vec::new() });
+        let warnings = merits.warnings();
+        return Ok(Choice { series, head: merits.head, reason, warnings });
     };
     let may_stand_in = |other: &Merits| {
         let is_head = other.head != HeadEvidence::Other && other.enough;
@@ -104,7 +105,7 @@ pub fn choose(study: &Study, needed: usize) -> Result<Choice<'_>, NoSeries<'_>> 
         series: stand_in,
         head: next.head,
         reason: format!("{}; a better one cannot be decoded", next.reason(stand_in, among)),
-        warnings: vec![Warning::new("better_series_unreadable", better)],
+        warnings: [next.warnings(), vec![Warning::new("better_series_unreadable", better)]].concat(),
     })
 }
 
@@ -185,6 +186,12 @@ impl Merits {
             .then(off(other).total_cmp(&off(self)))
             .then(self.original.cmp(&other.original))
             .then(self.covered_mm.total_cmp(&other.covered_mm))
+    }
+
+    /// What may make the verdict worse, although there is nothing better.
+    fn warnings(&self) -> Vec<Warning> {
+        let sharp = "a bone kernel: its noise hides what is little denser than brain";
+        (self.kernel == KernelClass::Sharp).then(|| Warning::new("sharp_kernel", sharp)).into_iter().collect()
     }
 
     fn reason(&self, series: &Series, among: usize) -> String {

@@ -10,6 +10,7 @@ mod geometry;
 mod kernel;
 mod naming;
 mod oddities;
+mod reorient;
 mod sorting;
 mod source;
 mod spacing;
@@ -29,6 +30,7 @@ pub use find::{Found, Input, find};
 pub use geometry::Orientation;
 pub use kernel::{KernelClass, kernel_class};
 pub use naming::HeadEvidence;
+pub use reorient::Reorientation;
 pub use source::{Bytes, MemberView, Source, SourceError};
 pub use unread::{Chain, Fruitless, FruitlessReason, Unread};
 
@@ -54,7 +56,8 @@ impl Study {
 
 /// Slices of one stack: parallel, of one size, one kernel, each place once, from the feet to the head.
 ///
-/// A DICOM series becomes more than one of these where it holds several stacks.
+/// A DICOM series becomes more than one of these where it holds several stacks. Rows, columns, axes and pixel spacing
+/// are those of the standard view, into which [`Series::reorientation`] brings the pixels that are stored.
 #[derive(Debug)]
 pub struct Series {
     /// UID of the study.
@@ -69,6 +72,8 @@ pub struct Series {
     pub columns: u32,
     /// Axes of every slice.
     pub orientation: Orientation,
+    /// What brings the stored pixels into the standard view.
+    pub reorientation: Reorientation,
     /// Distance of rows, distance of columns, in mm; None where the headers give none.
     pub pixel_spacing_mm: Option<[f64; 2]>,
     /// Median distance of neighbouring slices along the normal, in mm; None for a single slice.
@@ -138,6 +143,8 @@ pub enum LeftOutReason {
     NoPosition,
     /// Coronal, sagittal, or more than 45 degrees off axial.
     NotAxial,
+    /// Rescaled to another unit than Hounsfield's: a spectral map.
+    NotHounsfield,
     /// Without pixel data.
     NoPixels,
     /// The same object was found before.
@@ -157,6 +164,7 @@ impl fmt::Display for LeftOutReason {
             LeftOutReason::NotASlice => "not a slice: report, projection or map",
             LeftOutReason::NoPosition => "no position or orientation",
             LeftOutReason::NotAxial => "not axial",
+            LeftOutReason::NotHounsfield => "not in Hounsfield units, by RescaleType",
             LeftOutReason::NoPixels => "no pixel data",
             LeftOutReason::Copy => "the same object was found before",
             LeftOutReason::DuplicatePosition => "another slice shows the same place",

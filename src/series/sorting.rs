@@ -134,6 +134,16 @@ impl Sorting {
     }
 }
 
+/// Whether RescaleType allows Hounsfield units. US is "unspecified", and an absent unit is HU for CT; whether the
+/// values bear it out, `study` sees from the pixels.
+///
+/// # Source
+/// DICOM PS3.3 C.11.1.1.2 (Rescale Type), C.8.2.1.
+fn is_hounsfield(header: &SliceHeader) -> bool {
+    let unit = header.rescale_type.as_deref().unwrap_or_default();
+    ["", "HU", "US"].iter().any(|known| unit.eq_ignore_ascii_case(known))
+}
+
 /// Orientation and position of an axial CT slice, or why the object is none.
 fn slice_geometry(header: &SliceHeader) -> Result<(Orientation, [f64; 3]), LeftOutReason> {
     match header.sop_class_uid.as_str() {
@@ -173,6 +183,9 @@ fn slice_geometry(header: &SliceHeader) -> Result<(Orientation, [f64; 3]), LeftO
         "TMAX",
     ]) {
         return Err(LeftOutReason::NotASlice);
+    }
+    if !is_hounsfield(header) {
+        return Err(LeftOutReason::NotHounsfield);
     }
     let (Some(orientation), Some(position)) = (Orientation::of(header), header.image_position) else {
         return Err(LeftOutReason::NoPosition);

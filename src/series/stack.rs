@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::geometry::Orientation;
+use super::reorient::Reorientation;
 use super::source::Source;
 use super::spacing::Spacing;
 use super::{LeftOut, LeftOutReason, Series, SliceEntry, Warning, warnings};
@@ -93,8 +94,10 @@ fn preference(header: &SliceHeader) -> (bool, &str, u32) {
 /// The order is that of ImagePositionPatient along the normal: scanners misnumber instances.
 pub(super) fn order(study_uid: &str, series_uid: &str, stack: Vec<Placed>) -> (Series, Vec<LeftOut>) {
     let first = &stack[0];
-    let (orientation, pixel_spacing_mm) = (first.orientation, first.header.pixel_spacing);
-    let (rows, columns) = (first.header.rows, first.header.columns);
+    let reorientation = Reorientation::of(&first.orientation);
+    let orientation = reorientation.axes(&first.orientation);
+    let pixel_spacing_mm = first.header.pixel_spacing.map(|mm| reorientation.pair(mm));
+    let [rows, columns] = reorientation.pair([first.header.rows, first.header.columns]);
     let mut slices: Vec<SliceEntry> = stack
         .into_iter()
         .map(|placed| SliceEntry {
@@ -134,6 +137,7 @@ pub(super) fn order(study_uid: &str, series_uid: &str, stack: Vec<Placed>) -> (S
         rows,
         columns,
         orientation,
+        reorientation,
         pixel_spacing_mm,
         spacing_mm: spacing.median_mm,
         warnings: Vec::new(),

@@ -21,6 +21,10 @@ pub(super) fn of_series(series: &Series) -> Vec<Warning> {
     if roll.abs() >= UPRIGHT_DEG {
         warnings.push(Warning::new("oblique_slices", format!("{roll:.1} degrees to the side")));
     }
+    if !series.reorientation.is_none() {
+        let position = series.header().and_then(|header| header.patient_position.as_deref());
+        warnings.push(Warning::new("reoriented", series.reorientation.detail(position)));
+    }
     let tagged = series.header().and_then(|header| header.gantry_tilt_deg);
     // Vendors differ in the sign, so only the size can be compared.
     if let Some(tagged) = tagged.filter(|tagged| (tagged.abs() - tilt.abs()).abs() > 1.0) {
@@ -56,8 +60,8 @@ pub(super) fn of_series(series: &Series) -> Vec<Warning> {
     );
     counted(
         "rescale_type",
-        count(|header| header.rescale_type.as_deref().is_some_and(|unit| unit != "HU")),
-        "in another unit than HU",
+        count(|header| header.rescale_type.as_deref().is_some_and(|unit| !unit.eq_ignore_ascii_case("HU"))),
+        "of unspecified unit",
     );
     counted(
         "monochrome1",

@@ -4,6 +4,8 @@
 //! patches only their probabilities.
 
 mod bags;
+mod contrast;
+mod densities;
 mod early;
 mod pipeline;
 mod report;
@@ -22,6 +24,7 @@ use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, Study};
 use crate::simd::Level;
 use crate::stream::SliceStream;
 use crate::window::Window;
+use contrast::Contrast;
 use ndarray::ArrayView2;
 use pipeline::{Arrival, Judged, Settings, Worker};
 use std::num::NonZeroUsize;
@@ -184,6 +187,7 @@ impl Triage {
         let Self { model, window, workers, limits } = self;
         let settings = Settings::of(model, *window, series);
         let (mut evidence, mut tissue) = (Evidence::new(model, grid), Tissue::default());
+        let mut contrast = Contrast::new(series.pixel_spacing_mm);
         let (mut classes, mut unreadable, mut timings) = (Vec::new(), Vec::new(), Timings::default());
         let stream = SliceStream::new(series, limits);
         pipeline::run(workers, &stream, &settings, &mut timings, |arrival| match arrival {
@@ -196,6 +200,7 @@ impl Triage {
             }
             Arrival::Judged(Judged { entry, slice, patches, logits }) => {
                 tissue.see(slice.sight);
+                contrast.see(slice.sight.enhanced_pixels, entry.slab_mm);
                 let counts = evidence.add(model, logits, patches, entry.slab_mm, &mut classes);
                 report.slices.push(SliceReport {
                     sop_uid: entry.header.sop_instance_uid.clone(),
@@ -219,6 +224,9 @@ impl Triage {
             report.warnings.push(Warning::new("unreadable_file", format!("and {rest} more")));
         }
         tissue.check()?;
+        // Where the header tells of it, nothing is suspected.
+        let told = series.slices.iter().any(|slice| slice.header.contrast_agent);
+        report.warnings.extend(contrast.warning().filter(|_| !told));
         evidence.conclude(model, series, report);
         Ok(())
     }
@@ -267,10 +275,12 @@ impl Triage {
 
 /// The refusal of a study without a series to judge.
 fn why_no_series(study: &Study, none: &NoSeries<'_>) -> (RefusalCode, String) {
-    let too_many = study.left_out.iter().any(|object| object.reason == LeftOutReason::TooManySlices);
+    let has = |reason| study.left_out.iter().any(|object| object.reason == reason);
+    let too_many = has(LeftOutReason::TooManySlices);
     let code = match none {
         // Part of a series could look like a clean head, so one over the limit is left out whole.
         NoSeries::NoCtSeries | NoSeries::NotHead if too_many => RefusalCode::LimitExceeded,
+        NoSeries::NoCtSeries if has(LeftOutReason::NotHounsfield) => RefusalCode::NotHounsfield,
         none => none.into(),
     };
     let first = study.series.first().map(first_file);

@@ -355,7 +355,7 @@ impl<'a> Line<'_, 'a> {
                 window.apply(&worker.hu, gray.as_slice_mut().expect("planes are in standard layout"));
                 steps.prepare(gray, &mut worker.scratch);
                 planes.pyramid.fill(&*gray);
-                planes.sight = Sight::of(gray);
+                planes.sight = Sight::of(gray, &worker.hu);
                 Slot::Ready(Arc::new(planes))
             }
             Err(_) => Slot::Unreadable,

@@ -84,6 +84,8 @@ pub enum RefusalCode {
     NoHead,
     /// What is in the head is no brain: a phantom, or a window that does not show one.
     NoBrain,
+    /// The values are not Hounsfield units: gray levels, a spectral map, a lost rescale.
+    NotHounsfield,
     /// A file or folder cannot be opened or read.
     UnreadableInput,
     /// A file breaks the standard or is damaged, and nothing is left without it.
@@ -98,12 +100,13 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoCtSeries,
         Self::NotHead,
         Self::TooFewSlices,
         Self::NoHead,
         Self::NoBrain,
+        Self::NotHounsfield,
         Self::UnreadableInput,
         Self::CorruptInput,
         Self::UnsupportedInput,
@@ -119,6 +122,7 @@ impl RefusalCode {
             Self::TooFewSlices => "too_few_slices",
             Self::NoHead => "no_head",
             Self::NoBrain => "no_brain",
+            Self::NotHounsfield => "not_hounsfield",
             Self::UnreadableInput => "unreadable_input",
             Self::CorruptInput => "corrupt_input",
             Self::UnsupportedInput => "unsupported_input",

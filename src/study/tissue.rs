@@ -1,5 +1,8 @@
-//! Whether the slices show a head with a brain in it: a phantom or an empty scan gets no verdict.
+//! Whether the slices show a head with a brain in it: a phantom or an empty scan gets no verdict. What their values say
+//! before any window is left to `densities`.
 
+use super::contrast::enhanced_pixels;
+use super::densities::{Densities, Plausibility};
 use super::{Refusal, RefusalCode};
 use ndarray::Array2;
 
@@ -15,14 +18,22 @@ const SLICE_SHARE: f64 = 0.2;
 pub(super) struct Sight {
     head: bool,
     brain: bool,
+    densities: Densities,
+    /// Pixels that may be vessels full of contrast agent.
+    pub enhanced_pixels: u32,
 }
 
 impl Sight {
-    /// Looks at a prepared slice: everything but the head is 0.
-    pub fn of(gray: &Array2<u8>) -> Self {
+    /// Looks at a prepared slice: everything but the head is 0. `hu` is the slice as it was measured.
+    pub fn of(gray: &Array2<u8>, hu: &[i16]) -> Self {
         let head = gray.iter().filter(|&&level| level > 0).count();
         let brain = gray.iter().filter(|&level| BRAIN.contains(level)).count();
-        Self { head: head > 0, brain: brain as f64 > BRAIN_SHARE * head as f64 }
+        Self {
+            head: head > 0,
+            brain: brain as f64 > BRAIN_SHARE * head as f64,
+            densities: Densities::of(hu, gray.ncols()),
+            enhanced_pixels: enhanced_pixels(hu, gray.ncols()),
+        }
     }
 }
 
@@ -32,6 +43,7 @@ pub(super) struct Tissue {
     slices: u32,
     with_head: u32,
     with_brain: u32,
+    plausibility: Plausibility,
 }
 
 impl Tissue {
@@ -40,12 +52,15 @@ impl Tissue {
         self.slices += 1;
         self.with_head += u32::from(sight.head);
         self.with_brain += u32::from(sight.brain);
+        self.plausibility.see(sight.densities);
     }
 
     /// # Errors
-    /// The refusal of a series without a head or without a brain.
+    /// The refusal of a series that is not in Hounsfield units, or without a head or a brain.
     pub fn check(&self) -> Result<(), Refusal> {
-        let Self { slices, with_head, with_brain } = *self;
+        // First: of values in another unit, the window shows anything or nothing.
+        self.plausibility.check()?;
+        let Self { slices, with_head, with_brain, .. } = *self;
         if with_head == 0 {
             let detail = format!("none of {slices} slices shows a head");
             return Err(Refusal { code: RefusalCode::NoHead, detail });
