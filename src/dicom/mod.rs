@@ -251,7 +251,7 @@ pub struct Identity {
     pub series_uid: Option<String>,
 }
 
-/// Says where a file belongs that [`read_header`] refuses; None where not even that can be read.
+/// Says where a file belongs that [`Object::read`] refuses; None where not even that can be read.
 ///
 /// Looks at the two UIDs alone, up to where the file is cut off or broken. A file that names two studies belongs
 /// to none.
