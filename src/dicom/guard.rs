@@ -20,6 +20,9 @@ use super::syntax::{Form, Syntax};
 use super::{DicomError, FormatProblem, Oddities, file_meta};
 use crate::limits::Limits;
 
+/// Bytes of a deflated data set in which [`scan_beginning`] looks.
+const IDENTIFIED_BYTES: u64 = 1 << 20;
+
 /// What the caller asks to have noted.
 pub(super) struct Wanted {
     /// Elements at the top level of which the place is noted.
@@ -81,6 +84,8 @@ pub(super) fn scan<'a>(bytes: &'a [u8], wanted: &Wanted, limits: &Limits) -> Res
 /// What [`scan`] had found when it met what it refuses. None where the transfer syntax is not known, and where a
 /// wanted element occurs twice.
 pub(super) fn scan_beginning<'a>(bytes: &'a [u8], wanted: &Wanted, limits: &Limits) -> Option<Layout<'a>> {
+    // UIDs stand near the beginning, so no more of a bomb is inflated.
+    let limits = &Limits { inflated_bytes: limits.inflated_bytes.min(IDENTIFIED_BYTES), ..limits.clone() };
     match walk(bytes, wanted, limits).ok()? {
         (_, Err(DicomError::Format { problem: FormatProblem::Repeated, .. })) => None,
         (layout, _) => Some(layout),
