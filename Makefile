@@ -48,7 +48,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 bench:
-	$(CARGO) bench --bench pipeline --bench network --bench kernels
+	$(CARGO) bench --bench pipeline --bench reading --bench network --bench kernels
 
 ## bench-peers: hemapatch beside ONNX Runtime and OpenVINO, in turns; installs them, writes a record, prints README's table
 bench-peers:

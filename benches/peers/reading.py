@@ -1,9 +1,10 @@
 """Reading whole series beside pydicom, in turns: reading.py [--turns N] [FOLDER...]
 
 Draws a head of 28 slices, writes it in every transfer syntax (tests/peers/compress.py), and reads each series to
-Hounsfield units: hemapatch by `benches/reading.rs`, on one thread, headers and sorting included; pydicom by `dcmread`,
-`pixel_array` and `apply_rescale`, with the quickest of its decoders that is installed, files in the page cache for both.
-Prints a table for docs/performance.md: milliseconds (median of the turns), and the ratio with its least and most.
+Hounsfield units: hemapatch by `benches/reading.rs`, on one thread and on all, headers and sorting included; pydicom by
+`dcmread`, `pixel_array` and `apply_rescale`, one slice after the other, as it is used, with the quickest of its decoders that
+is installed; files in the page cache for both. Prints a table for docs/performance.md: milliseconds (median of the turns),
+and the ratios with their least and most.
 """
 
 import argparse
@@ -73,8 +74,8 @@ def main():
                        stdout=subprocess.DEVNULL)
         subprocess.run([sys.executable, ROOT / "tests/peers/compress.py", made / "explicit", made / "ways"], check=True)
         folders = [*arguments.folders, made / "explicit", *sorted((made / "ways").iterdir())]
-        print("| series | slices | hemapatch, ms | GB/s of pixels | pydicom, ms | decoder | ratio |")
-        print("|---|---|---|---|---|---|---|")
+        print("| series | slices | hemapatch, ms | GB/s of pixels | pydicom, ms | decoder | ratio | all threads, ms | ratio |")
+        print("|---|---|---|---|---|---|---|---|---|")
         for folder in folders:
             plugins = plugins_for(folder)
             ours, theirs = [], {plugin: [] for plugin in plugins}
@@ -85,16 +86,22 @@ def main():
                 for plugin in plugins:
                     theirs[plugin].append(with_pydicom(folder, plugin)[0])
             milliseconds = [turn["ms"] for turn in ours]
+            together = [turn["threads_ms"] for turn in ours]
             speed = statistics.median(turn["gb_per_s"] for turn in ours)
             name = folder.name.removeprefix("exact-")
             row = f"| {name} | {ours[0]['slices']} | {statistics.median(milliseconds):.1f} | {speed:.2f} |"
             if not plugins:
-                print(row, "none reads it | | |")
+                print(row, f"none reads it | | | {statistics.median(together):.1f} | |")
                 continue
             plugin = min(plugins, key=lambda plugin: statistics.median(theirs[plugin]))
-            ratios = [their / our for their, our in zip(theirs[plugin], milliseconds, strict=True)]
             print(row, f"{statistics.median(theirs[plugin]):.0f} | {plugin or ''} | "
-                  f"{statistics.median(ratios):.1f}x ({min(ratios):.1f} to {max(ratios):.1f}) |", flush=True)
+                  f"{ratio(theirs[plugin], milliseconds)} | {statistics.median(together):.1f} | "
+                  f"{ratio(theirs[plugin], together)} |", flush=True)
+
+
+def ratio(theirs, ours):
+    ratios = [their / our for their, our in zip(theirs, ours, strict=True)]
+    return f"{statistics.median(ratios):.1f}x ({min(ratios):.1f} to {max(ratios):.1f})"
 
 
 main()
