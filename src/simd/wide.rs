@@ -1,7 +1,9 @@
 //! Plain loops that the compiler makes vectors of, compiled once more for each width.
 
+use super::Kernels;
+#[cfg(target_arch = "x86_64")]
+use super::Level;
 use super::numbers::Numbers;
-use super::{Kernels, Level};
 
 /// Such a loop. It must not matter to its result how wide vectors are: no sums of floats.
 pub trait Loop {
@@ -12,14 +14,15 @@ pub trait Loop {
 impl<N: Numbers> Kernels<N> {
     /// Runs a loop with vectors as wide as the level's.
     pub fn widely(self, work: impl Loop) {
+        // What every processor of an architecture has is what everything is compiled for.
+        #[cfg(not(target_arch = "x86_64"))]
+        work.run();
         // SAFETY: a token exists only where its level was seen, and these are instructions of their levels.
+        #[cfg(target_arch = "x86_64")]
         unsafe {
             match self.level() {
-                #[cfg(target_arch = "x86_64")]
                 Level::Avx512Vnni | Level::AmxInt8 => avx512(work),
-                #[cfg(target_arch = "x86_64")]
                 Level::Avx2 | Level::AvxVnni => avx2(work),
-                // What every processor of the architecture has is what everything is compiled for.
                 _ => work.run(),
             }
         }
