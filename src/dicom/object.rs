@@ -65,10 +65,13 @@ impl Object {
                 swapped = pixels::is_swapped(first, words);
                 let frame_bytes = pixels::frame_bytes(first);
                 let Range { start, end } = shift(&range);
-                // With the byte of padding behind an odd last frame, which big-endian files swap with its last cell.
+                // Whole pairs of bytes, since big-endian files swap an odd last cell with the padding behind it, or with
+                // the first cell of the next frame.
                 let frame = |frame: usize| {
-                    let start = start + frame * frame_bytes;
-                    Frame::Native(start..(start + frame_bytes.next_multiple_of(2)).min(end))
+                    let bytes = frame * frame_bytes..(frame + 1) * frame_bytes;
+                    let pairs = bytes.start & !1..bytes.end.next_multiple_of(2);
+                    let bytes = if swapped { pairs } else { bytes };
+                    Frame::Native(start + bytes.start..(start + bytes.end).min(end))
                 };
                 (0..whole).map(frame).collect()
             }
@@ -104,7 +107,10 @@ impl Object {
         let header = &self.slices[frame];
         let holder = self.inflated.as_deref().unwrap_or(bytes);
         match &self.frames[frame] {
-            Frame::Native(range) => pixels::native(header, &holder[range.clone()], self.swapped),
+            Frame::Native(range) => {
+                let before = if self.swapped { frame * pixels::frame_bytes(header) % 2 } else { 0 };
+                pixels::native(header, &holder[range.clone()], self.swapped, before)
+            }
             Frame::Encapsulated(fragments) => {
                 let codestream = match &fragments[..] {
                     [whole] => Cow::Borrowed(&holder[whole.clone()]),

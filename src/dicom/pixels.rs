@@ -81,11 +81,13 @@ pub(super) fn is_swapped(header: &SliceHeader, words: bool) -> bool {
     header.transfer_syntax == EXPLICIT_BIG && (words || header.bits_allocated == 16)
 }
 
-/// The stored values in the bytes of an uncompressed frame.
+/// The stored values in the bytes of an uncompressed frame. Swapped bytes come in whole pairs: `before` is how many of
+/// them, 0 or 1, belong to the frame before.
 pub(super) fn native<'a>(
     header: &SliceHeader,
     frame: &'a [u8],
     swapped: bool,
+    before: usize,
 ) -> Result<StoredValues<'a>, DicomError> {
     check_decodable(header)?;
     let swap = |pairs: &[[u8; 2]]| pairs.iter().map(|&[high, low]| [low, high]).collect::<Vec<_>>();
@@ -93,8 +95,12 @@ pub(super) fn native<'a>(
     Ok(match (header.bits_allocated, swapped) {
         (8, false) => StoredValues::Bits8(Cow::Borrowed(&frame[..cells])),
         (8, true) => {
-            // An odd last cell is the second of a pair, behind the byte of padding.
-            let mut swapped = swap(frame.as_chunks().0).into_flattened();
+            // An odd last cell is the second of a pair, behind the byte of padding or of the next frame; some writers
+            // leave the padding out.
+            let (pairs, alone) = frame.as_chunks();
+            let mut swapped = swap(pairs).into_flattened();
+            swapped.extend(alone);
+            swapped.drain(..before);
             swapped.truncate(cells);
             StoredValues::Bits8(Cow::Owned(swapped))
         }
@@ -210,6 +216,30 @@ mod tests {
         let file = slice.file();
         assert_eq!(file.len() % 2, 0);
         assert_eq!(cells(&file).unwrap().1.len(), 15);
+    }
+
+    #[test]
+    fn swapped_bytes_belong_to_the_frame_that_they_are_swapped_into() {
+        // Each frame was swapped by itself: of frames with an odd number of bytes every second one was wrong, and the last one
+        // was a cell too short where the padding was left out.
+        let mut slice = Crafted::slice(3, 3).with(0x0028, 0x0008, b"IS", b"3 ").bits8().syntax(EXPLICIT_BIG);
+        slice.cells = (0..27).collect();
+        let file = slice.file();
+        let limits = Limits::default();
+        let frame = |file: &[u8], frame: usize| {
+            let object = Object::read(file, &limits).unwrap();
+            match object.stored_values(file, frame, &limits).unwrap() {
+                StoredValues::Bits8(cells) => cells.to_vec(),
+                StoredValues::Bits16(_) => unreachable!("of 8 bits"),
+            }
+        };
+        for number in 0..3u8 {
+            let cells: Vec<u8> = (9 * number..9 * number + 9).collect();
+            assert_eq!(frame(&file, usize::from(number)), cells, "frame {number}");
+        }
+        // The padding lies before the last cell.
+        let unpadded = [&file[..file.len() - 2], &[26]].concat();
+        assert_eq!(frame(&unpadded, 2)[8], 26);
     }
 
     #[test]
