@@ -12,7 +12,7 @@ pub(super) struct Samples {
     pub precision: u8,
     /// Which neighbors predict, 1 to 7 (H.1.2.1, table H.1).
     pub predictor: u8,
-    /// Low bits that were dropped, less than `precision`.
+    /// Low bits that were dropped, as the scan tells.
     pub point_transform: u8,
 }
 
@@ -45,7 +45,9 @@ pub(super) fn decode(
         0 => usize::MAX,
         rows => rows,
     };
-    let beginning = 1 << (samples.precision - samples.point_transform - 1);
+    let kept = samples.precision.checked_sub(samples.point_transform).filter(|&kept| kept > 0);
+    let kept = kept.ok_or(CodecError::Damaged("a point transform that leaves no bits"))?;
+    let beginning = 1 << (kept - 1);
     let mut bits = restarts.first();
     let mut above: &[u16] = &[];
     for (y, current) in values.chunks_exact_mut(columns).enumerate() {

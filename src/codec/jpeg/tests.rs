@@ -308,6 +308,19 @@ fn a_missing_restart_interval_is_damage() {
 }
 
 #[test]
+fn a_point_transform_that_leaves_no_bits_is_damage() {
+    // A shift by a negative number: found by fuzzing.
+    for (precision, transform) in [(12, 12), (12, 15), (2, 2)] {
+        let samples = Samples { precision, values: vec![0; 143], ..a_lossless_image() };
+        let mut stream = encoder::lossless(&samples);
+        let scan = stream.windows(2).position(|marker| marker == [0xFF, 0xDA]).unwrap();
+        stream[scan + 9] = transform;
+        let error = decoded(&stream, 11, 13).unwrap_err();
+        assert_eq!(error, CodecError::Damaged("a point transform that leaves no bits"));
+    }
+}
+
+#[test]
 fn bits_that_were_never_sent_are_not_refined() {
     let blocks = an_image_of_blocks();
     let scripts: [&[Step]; 4] = [
