@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm setup dist cross lint doc bench bench-peers clean
+.PHONY: demo test test-arm fuzz setup dist cross lint doc bench bench-peers clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -16,9 +16,11 @@ demo:
 	target/release/hemapatch triage $(DEMO)/clean/dicom -o $(DEMO)/clean
 	@echo "Pictures and reports: $(DEMO)/bleed, $(DEMO)/clean"
 
-## test: installs what the tests need, then runs all of them: the trainer's, and those for emulated ARM processors
+## test: installs what the tests need, then runs all of them: the trainer's, a short run of each fuzz target, and those for
+## emulated ARM processors
 test: setup
 	$(CARGO) test --workspace
+	scripts/fuzz short
 	scripts/arm setup
 	scripts/arm test
 
@@ -26,6 +28,11 @@ test: setup
 test-arm:
 	scripts/arm setup
 	scripts/arm test
+
+## fuzz: a long run of each fuzz target, or of TARGET; SECONDS each (docs/fuzzing.md)
+SECONDS ?= 7200
+fuzz:
+	scripts/fuzz long $(SECONDS) $(TARGET)
 
 ## dist: the program as it is handed to users: smaller, linked with optimization across crates; takes minutes
 dist:

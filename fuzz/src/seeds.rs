@@ -1,0 +1,98 @@
+//! The first files of the corpora: what this project writes, in small.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::encoders;
+
+/// Writes the seeds of every target below a folder, a folder each.
+///
+/// # Errors
+/// The disk.
+pub fn write(corpora: &Path) -> io::Result<()> {
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        let folder = corpora.join(target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(name), bytes)
+    };
+    // The targets that choose: a few runs of bytes that choose otherwise than 0 everywhere.
+    for target in ["object_structured", "series"] {
+        put(target, "usual", &[0])?;
+        for syntax in 0..18u8 {
+            put(
+                target,
+                &format!("syntax-{syntax}"),
+                &[&[syntax, 4, 4][..], &[0; 40], &[syntax; 60]].concat(),
+            )?;
+            put(target, &format!("frames-{syntax}"), &[syntax, 3, 3, 5, 0, 1, 2, 3, 4, 5, 6, 0, 1])?;
+        }
+    }
+    for syntax in 0..18u8 {
+        let choices = [syntax, 4, 4, syntax % 7];
+        let object = crate::objects::object(&mut crate::choices::Choices::new(&choices), Default::default());
+        put("object", &format!("syntax-{syntax}"), &object)?;
+        if syntax < 2 {
+            put("deflate", &format!("data-set-{syntax}"), &[&[0][..], &object[300..]].concat())?;
+            put(
+                "deflate",
+                &format!("stream-{syntax}"),
+                &[&[1][..], &encoders::deflate(&object[300..])].concat(),
+            )?;
+        }
+    }
+    let values: Vec<u16> = (0..64).map(|at| at * 61 % 4096).collect();
+    // Rows and columns as the targets read them.
+    let frame = |stream: Vec<u8>| [&[7, 7][..], &stream].concat();
+    for cell in [1u8, 2] {
+        let stream = encoders::rle(&values, usize::from(cell));
+        put("rle", &format!("cells-{cell}"), &[&[cell - 1][..], &frame(stream)].concat())?;
+    }
+    for predictor in 1..8 {
+        put(
+            "jpeg",
+            &format!("lossless-{predictor}"),
+            &frame(encoders::jpeg_lossless(8, 12, predictor, &values)),
+        )?;
+    }
+    let blocks = encoders::flat_block(8, 8, 12, 100);
+    put("jpeg", "sequential", &frame(encoders::jpeg::sequential(&blocks)))?;
+    put(
+        "jpeg",
+        "progressive",
+        &frame(encoders::jpeg::progressive(&blocks, &[(0, 0, 0, 1), (1, 63, 0, 0), (0, 0, 1, 0)])),
+    )?;
+    put("jpegls", "lossless", &frame(encoders::jpegls(8, 8, 12, &values)))?;
+    put("jpegls", "near", &frame(encoders::jpegls_near(8, 8, 12, &values, 2, 0)))?;
+    put("jpegls", "restarts", &frame(encoders::jpegls_near(8, 8, 12, &values, 0, 2)))?;
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/jpeg2000");
+    for entry in fs::read_dir(fixtures)? {
+        let path = entry?.path();
+        let bytes = fs::read(&path)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // T.800 A.5.1, the size segment, which comes first: the image's end and beginning.
+        let size = |at: usize| {
+            bytes.get(at..at + 4).map_or(0, |n| u32::from_be_bytes(n.try_into().unwrap_or_default()))
+        };
+        let (columns, rows) = (size(8).wrapping_sub(size(16)), size(12).wrapping_sub(size(20)));
+        if bytes.starts_with(&[0xFF, 0x4F]) && (1..=64).contains(&columns) && (1..=64).contains(&rows) {
+            put("jpeg2000", &name, &[&[rows as u8 - 1, columns as u8 - 1][..], &bytes].concat())?;
+        }
+    }
+    for (name, text) in [
+        ("kanji", &b"\x02\x00\x09\x00Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B"[..]),
+        ("hangul", b"\x02\x00\x0b\x00Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7"),
+        ("utf8", "\x01\x04\x00Wang^XiaoDong=\u{738b}^\u{5c0f}\u{6771}".as_bytes()),
+        ("gb18030", b"\x01\x05\x03\xcd\xf5^\xd0\xa1\xb6\xab\\\x1b[31m"),
+    ] {
+        put("text", name, text)?;
+    }
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/ich16/model.toml");
+    put("manifest", "ich16", &fs::read(manifest)?)?;
+    for members in 1..4u8 {
+        let archive = crate::targets::series::archive(&mut crate::choices::Choices::new(&[members, 1, 0]));
+        // The target has the first four bytes.
+        put("zip", &format!("members-{members}"), &archive[4..])?;
+    }
+    put("zip", "empty", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+}
