@@ -80,6 +80,10 @@ impl Mapped {
             return Err(MappedError::NotAFile { path: path.to_owned() });
         }
         let too_large = || MappedError::Limit { path: path.to_owned(), limit: limits.file_bytes };
+        // A file of holes is made in no time, and copying it up to the limit would fill the disk with zeros.
+        if metadata.len() > limits.file_bytes {
+            return Err(too_large());
+        }
         let mut original = File::open(path).map_err(read)?;
         // Counted while reading and copying: the length that the file system tells may have changed since.
         let mut beginning = Vec::new();
@@ -168,6 +172,10 @@ mod tests {
         let limits = Limits { file_bytes: 10, ..Limits::default() };
         assert!(matches!(Mapped::open(&path, &limits), Err(MappedError::Limit { limit: 10, .. })));
         assert!(matches!(Mapped::open(folder.path(), &limits), Err(MappedError::NotAFile { .. })));
+        // 3 GB of holes took 5 seconds to be refused: 2 of them were copied first.
+        File::create(&path).unwrap().set_len(3 << 30).unwrap();
+        let limits = Limits::default();
+        assert!(matches!(Mapped::open(&path, &limits), Err(MappedError::Limit { limit: 0x8000_0000, .. })));
         assert!(matches!(Mapped::open(&folder.path().join("none"), &limits), Err(MappedError::Read { .. })));
     }
 }

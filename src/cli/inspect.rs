@@ -1,6 +1,7 @@
 //! `hemapatch inspect`: what DICOM objects are, and whether their pixels can be read.
 
 use super::say;
+use crate::dicom::text::printable;
 use crate::dicom::{self, Object, Oddities, Patient, SliceHeader};
 use crate::error::{Error, Exit};
 use crate::limits::Limits;
@@ -167,7 +168,8 @@ impl Facts {
         Facts {
             sop_uid: header.sop_instance_uid.clone(),
             sop_class: header.sop_class_uid.clone(),
-            modality: header.modality.clone(),
+            // A value that is printed, and the only one here that may be any text.
+            modality: printable(&header.modality),
             series_uid: header.series_uid.clone(),
             transfer_syntax: header.transfer_syntax.clone(),
             rows: header.rows,

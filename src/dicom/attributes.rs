@@ -2,7 +2,7 @@
 
 use dicom_dictionary_std::tags;
 
-use super::guard::Wanted;
+use super::layout::Wanted;
 
 /// What the guard is asked for. Nothing here names the patient, the physician or the date.
 pub(super) const WANTED: Wanted = Wanted {

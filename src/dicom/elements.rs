@@ -8,7 +8,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use super::guard::{Layout, Noted};
+use super::layout::{Layout, Noted};
 use super::syntax::Form;
 use super::text::{CharacterSet, Kind};
 use super::{DicomError, FormatProblem, is_uid};

@@ -6,7 +6,7 @@ use std::ops::Range;
 use dicom_dictionary_std::tags;
 
 use super::cursor::{Cursor, ITEM, SEQUENCE_DELIMITER};
-use super::guard::Pixels;
+use super::layout::Pixels;
 use super::syntax::Form;
 use super::{DicomError, FormatProblem, Oddities};
 use crate::limits::Limits;

@@ -6,12 +6,16 @@ use std::fmt;
 use dicom_dictionary_std::{tags, uids};
 
 use super::elements::Elements;
-use super::guard::Layout;
+use super::layout::Layout;
 use super::{DicomError, FormatProblem, Oddities, syntax};
 use crate::limits::Limits;
 
 /// No place in a scanner is farther from its origin, in mm. Keeps distances and volumes finite.
 const FARTHEST_MM: f64 = 1e6;
+
+/// No slope or intercept of Hounsfield units is larger: those of CT are about 1 and -1024. Beyond, every pixel would
+/// be air or metal, whatever the slice shows.
+const LARGEST_RESCALE: f64 = 1e6;
 
 /// What the header of a slice says, as plain numbers and strings, each checked.
 ///
@@ -229,8 +233,11 @@ fn of_frame(
     let several = frames > 1;
     let slope = elements.number(tags::RESCALE_SLOPE)?;
     let intercept = elements.number(tags::RESCALE_INTERCEPT)?;
-    if slope == Some(0.0) {
+    if slope.is_some_and(|slope| slope == 0.0 || slope.abs() > LARGEST_RESCALE) {
         return Err(DicomError::range(tags::RESCALE_SLOPE));
+    }
+    if intercept.is_some_and(|intercept| intercept.abs() > LARGEST_RESCALE) {
+        return Err(DicomError::range(tags::RESCALE_INTERCEPT));
     }
     Ok(SliceHeader {
         transfer_syntax: layout.syntax.uid.clone(),
@@ -431,6 +438,18 @@ mod tests {
             refusal(slice().text(0x0020, 0x000D, b"UI", "1.2/../3")),
             "(0020,000D) StudyInstanceUID: not a value of the required form"
         );
+    }
+
+    #[test]
+    fn a_rescale_that_no_scanner_writes_is_refused() {
+        // With a slope of 1e308 every pixel was the densest or the thinnest there is, and the slice was readable.
+        for value in ["1e308", "-1000001", "1e7"] {
+            let text = refusal(Crafted::slice(2, 2).text(0x0028, 0x1053, b"DS", value));
+            assert_eq!(text, "(0028,1053) RescaleSlope: value out of range");
+            let text = refusal(Crafted::slice(2, 2).text(0x0028, 0x1052, b"DS", value));
+            assert_eq!(text, "(0028,1052) RescaleIntercept: value out of range");
+        }
+        assert!(header(Crafted::slice(2, 2).text(0x0028, 0x1052, b"DS", "-32768")).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod groups;
 mod guard;
 mod header;
 mod inflate;
+mod layout;
 mod object;
 mod patient;
 mod pixels;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use super::guard::Pixels;
+use super::layout::Pixels;
 use super::pixels::{self, StoredValues};
 use super::{DicomError, SliceHeader, attributes, fragments, guard, header};
 use crate::limits::Limits;

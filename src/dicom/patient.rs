@@ -6,7 +6,8 @@ use dicom_dictionary_std::tags;
 
 use super::DicomError;
 use super::elements::Elements;
-use super::guard::{self, Wanted};
+use super::guard;
+use super::layout::Wanted;
 use super::text::printable;
 use crate::limits::Limits;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::source::{Archive, Member, Source, SourceError};
+use super::source::{Archive, Member, Source, SourceError, member_place};
 use crate::limits::Limits;
 use crate::mapped::Mapped;
 
@@ -70,7 +70,7 @@ pub(super) fn members(path: &Path, beginning: usize, limits: &Limits) -> Result<
         Ok((Source::member(&archive, member), beginning))
     };
     let entry = |(name, member): (String, Result<Member, SourceError>)| {
-        let place = format!("{}!{name}", path.display());
+        let place = member_place(path, &name);
         Entry { place, name, opened: member.and_then(open) }
     };
     Ok(located.into_iter().map(entry).collect())

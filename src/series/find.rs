@@ -2,14 +2,13 @@
 //! Only the first bytes of each are looked at; what the objects are is left to `assemble`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::archive;
-use super::source::{Source, SourceError};
+use super::source::{Source, SourceError, place};
 use super::suspect::{Kin, is_named_archive, is_named_dicom};
 use super::unread::Unread;
 use crate::dicom::{DicomError, claims_dicom};
@@ -56,7 +55,7 @@ pub struct Input {
 /// folder reached twice is taken once, so links that lead in circles end. Reaching [`Limits::entries`] ends the
 /// search with an [`Unread`] that says so.
 pub fn find(paths: &[PathBuf], limits: &Limits) -> Found {
-    let inputs = paths.iter().map(|path| Input { place: path.display().to_string(), ..Input::default() });
+    let inputs = paths.iter().map(|path| Input { place: place(path), ..Input::default() });
     let mut search = Search {
         limits,
         found: Found { inputs: inputs.collect(), ..Found::default() },
@@ -75,14 +74,14 @@ pub fn find(paths: &[PathBuf], limits: &Limits) -> Found {
                 below.reverse();
                 waiting.append(&mut below);
             }
-            Err(error) => search.unread(visit.input, &visit.path.display(), visit.depth == 0, error),
+            Err(error) => search.unread(visit.input, place(&visit.path), visit.depth == 0, error),
         }
         if search.entries > limits.entries {
             let error = SourceError::Limit {
                 what: "the number of files looked at",
                 limit: u64::from(limits.entries),
             };
-            search.unread(visit.input, &visit.path.display(), true, error);
+            search.unread(visit.input, place(&visit.path), true, error);
             break;
         }
     }
@@ -119,9 +118,9 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn unread(&mut self, input: usize, place: &dyn Display, named: bool, error: SourceError) {
+    fn unread(&mut self, input: usize, place: String, named: bool, error: SourceError) {
         self.found.inputs[input].first_unread.get_or_insert(self.found.unread.len());
-        self.found.unread.push(Unread { place: place.to_string(), named, series_uid: None, error });
+        self.found.unread.push(Unread { place, named, series_uid: None, error });
     }
 
     /// Takes in an object. The paths given are searched one after the other, so the share of each is a range.
@@ -136,7 +135,7 @@ impl Search<'_> {
     /// Takes in a file below a named path, or a member of an archive, that is not DICOM.
     fn other(&mut self, input: usize, place: String, name: &Path, beginning: &[u8], kin: Option<Kin>) {
         if is_named_dicom(name) {
-            self.unread(input, &place, false, not_dicom(beginning.is_empty()));
+            self.unread(input, place, false, not_dicom(beginning.is_empty()));
         } else if beginning.len() < BEGINNING {
             self.stubs.push(Stub { input, place, kin, is_empty: beginning.is_empty() });
         } else {
@@ -154,7 +153,7 @@ impl Search<'_> {
     fn judge_stubs(&mut self) {
         for stub in std::mem::take(&mut self.stubs) {
             if stub.kin.is_some_and(|kin| self.kin.contains(&kin)) {
-                self.unread(stub.input, &stub.place, false, not_dicom(stub.is_empty));
+                self.unread(stub.input, stub.place, false, not_dicom(stub.is_empty));
             } else {
                 self.count(stub.input, stub.place);
             }
@@ -181,7 +180,7 @@ impl Search<'_> {
             if visit.depth == 0 {
                 return Err(MappedError::NotAFile { path: path.clone() }.into());
             }
-            self.count(visit.input, path.display().to_string());
+            self.count(visit.input, place(path));
             return Ok(Vec::new());
         }
         let mut beginning = Vec::with_capacity(BEGINNING);
@@ -196,7 +195,7 @@ impl Search<'_> {
         } else if visit.depth == 0 {
             return Err(not_dicom(beginning.is_empty()));
         } else {
-            self.other(visit.input, path.display().to_string(), path, &beginning, kin);
+            self.other(visit.input, place(path), path, &beginning, kin);
         }
         Ok(Vec::new())
     }
@@ -234,10 +233,10 @@ impl Search<'_> {
                 Ok((source, beginning)) if claims_dicom(&beginning) => self.source(input, source, kin),
                 Ok((_, beginning)) if beginning.starts_with(archive::MAGIC) && is_named_archive(name) => {
                     let inner = SourceError::ArchiveUnsupported("an archive inside of an archive");
-                    self.unread(input, &member.place, false, inner);
+                    self.unread(input, member.place, false, inner);
                 }
                 Ok((_, beginning)) => self.other(input, member.place, name, &beginning, kin),
-                Err(error) => self.unread(input, &member.place, false, error),
+                Err(error) => self.unread(input, member.place, false, error),
             }
         }
         Ok(())

@@ -11,8 +11,12 @@ use flate2::read::DeflateDecoder;
 use thiserror::Error;
 
 use crate::dicom::DicomError;
+use crate::dicom::text::printable;
 use crate::limits::Limits;
 use crate::mapped::{Mapped, MappedError};
+
+/// Characters of a member's name that are shown. ZIP allows 65,535 bytes, which would drown the message.
+const LONGEST_NAME: usize = 1024;
 
 /// One file or ZIP member. Shown as its path, or as `archive.zip!member`.
 #[derive(Clone, Debug)]
@@ -109,12 +113,30 @@ impl Deref for Bytes {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::File(path) => path.display().fmt(f),
-            Place::Member { archive, member } => {
-                write!(f, "{}!{}", archive.path.display(), member.name)
-            }
+            Place::File(path) => f.write_str(&place(path)),
+            Place::Member { archive, member } => f.write_str(&member_place(&archive.path, &member.name)),
         }
     }
+}
+
+/// A path as messages and reports show it: on one line, and with nothing that drives a terminal.
+///
+/// Names come from whoever sent the files: one that clears the screen would hide what was said before it.
+pub(super) fn place(path: &Path) -> String {
+    printable(&path.to_string_lossy())
+}
+
+/// The same of a ZIP member: `archive.zip!member`. Of a longer name than file systems allow, beginning and end.
+pub(super) fn member_place(archive: &Path, name: &str) -> String {
+    let characters = name.chars().count();
+    let shown = if characters > LONGEST_NAME {
+        let half = LONGEST_NAME / 2;
+        let beginning = name.chars().take(half);
+        beginning.chain(['…']).chain(name.chars().skip(characters - half)).collect()
+    } else {
+        name.to_owned()
+    };
+    format!("{}!{}", place(archive), printable(&shown))
 }
 
 impl Source {
@@ -204,5 +226,28 @@ impl Member {
             return Err(SourceError::Archive("a member does not match its checksum"));
         }
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_on_one_line_and_drive_no_terminal() {
+        // A member named so cleared the screen of whoever read the message, and forged a line of it.
+        let archive = Path::new("a\u{7}.zip");
+        let shown = member_place(archive, "\u{1B}[2J\n0 alerts\u{202E}gpj.dcm");
+        assert_eq!(shown, "a␇.zip!␛[2J␊0 alerts\u{FFFD}gpj.dcm");
+        assert_eq!(Source::file("x\u{1B}c").to_string(), "x␛c");
+        assert_eq!(member_place(Path::new("å.zip"), "シリーズ/1"), "å.zip!シリーズ/1");
+    }
+
+    #[test]
+    fn names_longer_than_a_file_system_has_are_shown_in_part() {
+        let name = format!("begin{}end.dcm", "x".repeat(60_000));
+        let shown = member_place(Path::new("a.zip"), &name);
+        assert_eq!(shown.chars().count(), "a.zip!".len() + LONGEST_NAME + 1);
+        assert!(shown.starts_with("a.zip!begin") && shown.contains('…') && shown.ends_with("end.dcm"));
     }
 }
