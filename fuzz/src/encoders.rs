@@ -30,7 +30,7 @@ pub fn jpegls_near(
 
 /// A lossless JPEG codestream.
 pub fn jpeg_lossless(columns: usize, precision: u8, predictor: u8, values: &[u16]) -> Vec<u8> {
-    let shape = if predictor % 2 == 0 { jpeg::Shape::Steep } else { jpeg::Shape::Flat };
+    let shape = if predictor.is_multiple_of(2) { jpeg::Shape::Steep } else { jpeg::Shape::Flat };
     let values = values.to_vec();
     let rows_of_interval = usize::from(predictor / 4);
     let samples =

@@ -232,7 +232,7 @@ fn fragments(
     writer.fragment(table);
     let one = values.len() / frames;
     for frame in values.chunks(one.max(1)) {
-        let stream = codestream(choices, syntax, frame, extent, bits);
+        let stream = codestream(choices, syntax, frame, extent, (bits, 12));
         let parts = choices.below(8).saturating_sub(4).max(1);
         for part in stream.chunks(stream.len().div_ceil(parts).max(1)) {
             writer.fragment(part);
@@ -244,20 +244,20 @@ fn fragments(
 }
 
 /// The values, encoded as the transfer syntax says where an encoder is at hand; else bytes of the fuzzer.
-fn codestream(
+pub fn codestream(
     choices: &mut Choices<'_>,
     syntax: &str,
     values: &[u16],
     (rows, columns): (u16, u16),
-    bits: u16,
+    (allocated, precision): (u16, u8),
 ) -> Vec<u8> {
     let (rows, columns) = (usize::from(rows), usize::from(columns));
-    let cell_bytes = if bits == 8 { 1 } else { 2 };
+    let cell_bytes = if allocated == 8 { 1 } else { 2 };
     match syntax.rsplit('.').next() {
         Some("98") => values.iter().flat_map(|value| value.to_le_bytes()[..cell_bytes].to_vec()).collect(),
         Some("5") => encoders::rle(values, cell_bytes),
-        Some("57" | "70") => encoders::jpeg_lossless(columns, 12, 1 + choices.below(7) as u8, values),
-        Some("80" | "81") => encoders::jpegls(rows, columns, 12, values),
+        Some("57" | "70") => encoders::jpeg_lossless(columns, precision, 1 + choices.below(7) as u8, values),
+        Some("80" | "81") => encoders::jpegls(rows, columns, precision, values),
         _ => {
             let count = choices.below(200);
             choices.bytes(count).to_vec()

@@ -28,6 +28,13 @@ pub fn write(corpora: &Path) -> io::Result<()> {
             put(target, &format!("frames-{syntax}"), &[syntax, 3, 3, 5, 0, 1, 2, 3, 4, 5, 6, 0, 1])?;
         }
     }
+    for syntax in 0..9u8 {
+        for frames in [0, 3] {
+            // Rows, columns, frames, bits, sign, rescale, values.
+            let choices = [syntax, 4, 6, frames, frames, syntax % 5, frames, 0, 0xFC, 61];
+            put("honest", &format!("syntax-{syntax}-{frames}"), &choices)?;
+        }
+    }
     for syntax in 0..18u8 {
         let choices = [syntax, 4, 4, syntax % 7];
         let object = crate::objects::object(&mut crate::choices::Choices::new(&choices), Default::default());

@@ -1,6 +1,7 @@
 //! The targets. Each is a function that panics where a promise is broken.
 
 mod codec;
+mod honest;
 mod manifest;
 mod object;
 pub mod series;
@@ -10,9 +11,10 @@ mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("object", object::bytes),
     ("object_structured", object::structured),
+    ("honest", honest::object),
     ("deflate", object::deflated),
     ("rle", codec::rle),
     ("jpeg", codec::jpeg),
