@@ -5,6 +5,7 @@ use crate::label::LabelTableError;
 use crate::model::ModelError;
 use crate::output::OutputError;
 use crate::phantom::PhantomError;
+use crate::serve::ServeError;
 use crate::study::{Outcome, RefusalCode};
 use std::io;
 use std::path::PathBuf;
@@ -100,6 +101,9 @@ pub enum Error {
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Stdout(#[source] io::Error),
+    /// The service cannot go on.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The phantom cannot be, or cannot be written.
     #[error(transparent)]
     Phantom(#[from] PhantomError),
@@ -140,6 +144,9 @@ impl Error {
             Error::Phantom(PhantomError::Encode { .. }) => Exit::Internal,
             Error::Output(_) | Error::Stdout(_) | Error::Phantom(PhantomError::Io { .. }) => Exit::Output,
             Error::SeveralStudies { .. } => Exit::Usage,
+            Error::Serve(ServeError::Config(_) | ServeError::Listen { .. }) => Exit::Usage,
+            Error::Serve(ServeError::Spool(_) | ServeError::Output(_)) => Exit::Output,
+            Error::Serve(ServeError::Pipe(_)) => Exit::Internal,
             Error::Labels(_) => Exit::Input,
             Error::Refused { code, .. } => Exit::refused(*code),
         }

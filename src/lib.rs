@@ -2,6 +2,7 @@
 //!
 //! Research use only. `ARCHITECTURE.md` has the map of the modules and what may import what.
 
+pub mod alert;
 pub mod cli;
 pub mod codec;
 pub mod dicom;
@@ -17,8 +18,11 @@ pub mod output;
 pub mod patch;
 pub mod phantom;
 pub mod prep;
+pub mod receive;
 pub mod series;
+pub mod serve;
 pub mod simd;
+pub mod spool;
 pub mod stream;
 pub mod study;
 pub mod window;

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::output::{json, summary};
 use crate::series::{self, Headers};
-use crate::study::{Early, EarlyAlert, Outcome, Report, Triage, Warning};
+use crate::study::{Early, EarlyAlert, Report, Triage};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -59,10 +59,8 @@ fn announce(alert: &EarlyAlert, json: bool) -> Result<(), Error> {
 impl Followed {
     /// Adds to a verdict that an early alert preceded it and was wrong.
     pub fn compare(&self, report: &mut Report) {
-        let alerted = self.0.get(&report.study_uid).is_some_and(Early::alerted);
-        if alerted && !matches!(report.outcome, Outcome::Alert { .. }) {
-            let detail = "the whole study does not bear out what its first slices gave reason for";
-            report.warnings.push(Warning::new("early_alert_withdrawn", detail));
+        if let Some(early) = self.0.get(&report.study_uid) {
+            early.compare(report);
         }
     }
 }

@@ -9,6 +9,7 @@ mod outbox;
 mod patches;
 mod phantom;
 mod progress;
+mod serve;
 mod stats;
 mod triage;
 
@@ -38,6 +39,12 @@ enum Command {
     Phantom(phantom::Arguments),
     Model(model::Arguments),
     Bench(bench::Arguments),
+    Serve(serve::Arguments),
+    Config(serve::ConfigArguments),
+    #[command(hide = true)]
+    Worker(serve::WorkerArguments),
+    #[command(hide = true)]
+    Notify(serve::NotifyArguments),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -71,6 +78,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Phantom(arguments) => arguments.run(),
         Command::Model(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Serve(arguments) => arguments.run(),
+        Command::Config(arguments) => arguments.run(),
+        Command::Worker(arguments) => arguments.run(),
+        Command::Notify(arguments) => arguments.run(),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

@@ -5,23 +5,12 @@
 
 use super::{complain, say};
 use crate::error::{Error, Exit};
-use crate::output::{self, OutputError, chart, json, montage::Montage, summary};
+use crate::output::files::{self, Pictures};
+use crate::output::{json, summary};
 use crate::study::{Outcome, Report};
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-
-/// Names of the files of a report's folder.
-const REPORT: &str = "report.json";
-const MONTAGE: &str = "montage.png";
-const CHART: &str = "chart.svg";
-
-/// The pictures of a judged study.
-pub(super) struct Pictures<'a> {
-    pub montage: &'a Montage,
-    /// Lines for the montage's header.
-    pub facts: Vec<String>,
-}
 
 /// Takes the reports of one run.
 pub(super) struct Outbox {
@@ -76,18 +65,7 @@ impl Outbox {
     fn write(&mut self, report: &Report, pictures: Option<Pictures<'_>>) -> Result<(), Error> {
         let Some(output) = self.folder.clone() else { return Ok(()) };
         let folder = self.folder_of(&output, report);
-        // The pictures first: whoever sees the report finds them there, and never those of an earlier run.
-        if let Some(Pictures { montage, facts }) = pictures {
-            output::write_png(&folder.join(MONTAGE), &montage.draw(report, &facts))?;
-            let threshold = report.trace.thresholds.get("slice_probability").copied();
-            output::write_atomically(&folder.join(CHART), chart::svg(report, threshold).as_bytes())?;
-        } else {
-            remove_old(&folder.join(MONTAGE))?;
-            remove_old(&folder.join(CHART))?;
-        }
-        let line = json::line(report)?;
-        output::write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())?;
-        Ok(())
+        Ok(files::write(&folder, report, pictures)?)
     }
 
     /// Straight into the folder where the report is the only one, else into one named by the study, or `refused` where
@@ -102,14 +80,5 @@ impl Outbox {
         let mut folders = (1..).map(|n| output.join(numbered(n)));
         // There is always one, since only finitely many are taken.
         folders.find(|folder| self.taken.insert(folder.clone())).unwrap_or_else(|| output.to_owned())
-    }
-}
-
-fn remove_old(path: &Path) -> Result<(), OutputError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != ErrorKind::NotFound && source.kind() != ErrorKind::NotADirectory => {
-            Err(OutputError::NotWritable { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
     }
 }

@@ -3,12 +3,12 @@
 use super::engine::EngineArguments;
 use super::follow::follow;
 use super::model;
-use super::outbox::{Outbox, Pictures};
+use super::outbox::Outbox;
 use super::progress::Progress;
 use crate::error::{Error, Exit};
 use crate::limits::Limits;
 use crate::model::Model;
-use crate::output::montage::Montage;
+use crate::output::files::Drawing;
 use crate::patch::Grid;
 use crate::series::{self, Assembly, Series, Warning};
 use crate::study::{JudgedSlice, Observer, Report, Triage};
@@ -93,8 +93,7 @@ impl Arguments {
             if let Some(followed) = &followed {
                 followed.compare(&mut report);
             }
-            let facts = watcher.facts();
-            outbox.take(&report, watcher.montage.as_ref().map(|montage| Pictures { montage, facts }));
+            outbox.take(&report, watcher.drawing.as_ref().and_then(Drawing::pictures));
         }
         Ok(outbox.close(self.exit_on_alert))
     }
@@ -121,35 +120,27 @@ fn shared_warnings(assembly: &Assembly) -> Vec<Warning> {
 /// Draws the montage and moves the progress bar while a study is judged.
 struct Watcher {
     progress: Progress,
-    draw: bool,
-    montage: Option<Montage>,
-    slices: usize,
-    spacing_mm: Option<f64>,
+    drawing: Option<Drawing>,
 }
 
 impl Watcher {
     fn new(draw: bool) -> Self {
-        Self { progress: Progress::new("slices"), draw, montage: None, slices: 0, spacing_mm: None }
-    }
-
-    /// Lines for the montage's header. No free text of the DICOM header: it may name the patient.
-    fn facts(&self) -> Vec<String> {
-        let spacing = self.spacing_mm.map(|mm| format!(", {mm:.1} mm apart")).unwrap_or_default();
-        vec![format!("{} slices{spacing}, foot to head", self.slices)]
+        Self { progress: Progress::new("slices"), drawing: draw.then(Drawing::default) }
     }
 }
 
 impl Observer for Watcher {
     fn begin(&mut self, series: &Series, grid: Grid) {
         self.progress.length(series.slices.len() as u64);
-        (self.slices, self.spacing_mm) = (series.slices.len(), series.spacing_mm);
-        self.montage = self.draw.then(|| Montage::new(series.slices.len(), grid));
+        if let Some(drawing) = &mut self.drawing {
+            drawing.begin(series, grid);
+        }
     }
 
     fn slice(&mut self, slice: JudgedSlice<'_>) {
         self.progress.at(slice.index as u64 + 1);
-        if let Some(montage) = &mut self.montage {
-            montage.add(slice.index, slice.gray, slice.classes);
+        if let Some(drawing) = &mut self.drawing {
+            drawing.slice(slice);
         }
     }
 }

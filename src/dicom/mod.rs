@@ -52,6 +52,9 @@ pub struct Oddities {
     pub frames_missing: u32,
 }
 
+/// The implementation class UID of this program, which stands in every file that it writes.
+pub const IMPLEMENTATION_UID: &str = "2.25.308916426337403276093176254183529110317";
+
 /// Why bytes are no slice that can be read. Names tags and numbers, never a value that may identify a patient.
 #[derive(Debug, Error)]
 pub enum DicomError {

@@ -2,6 +2,7 @@
 //! What the report says is decided in `study`; nothing here changes a verdict.
 
 pub mod chart;
+pub mod files;
 pub mod grid;
 pub mod json;
 pub mod montage;

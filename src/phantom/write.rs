@@ -23,9 +23,6 @@ pub struct Written {
     pub hematoma_volume_ml: f64,
 }
 
-/// Our own implementation, in the UUID form of a UID.
-const IMPLEMENTATION_UID: &str = "2.25.308916426337403276093176254183529110317";
-
 /// Renders the series that `spec` describes and writes it to `folder`, which is created if missing.
 ///
 /// Files are `IM0001.dcm` and so on, foot to head; existing files of these names are overwritten.
@@ -119,7 +116,7 @@ pub(super) fn save(object: InMemDicomObject, instance: &str, path: &Path) -> Res
         .media_storage_sop_class_uid(uids::CT_IMAGE_STORAGE)
         .media_storage_sop_instance_uid(instance)
         .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
-        .implementation_class_uid(IMPLEMENTATION_UID)
+        .implementation_class_uid(crate::dicom::IMPLEMENTATION_UID)
         .implementation_version_name("HEMAPATCH");
     let file = object.with_meta(meta).map_err(|error| encode(error.into()))?;
     let mut bytes = Vec::new();

@@ -6,7 +6,7 @@
 use super::pipeline::{self, Arrival, Context, Judged, Settings};
 use super::tissue::{Sight, Tissue};
 use super::verdict::{Evidence, decide, strongest_of};
-use super::{FEWEST_SLICES, Outcome, Refusal, Timings, Triage};
+use super::{FEWEST_SLICES, Outcome, Refusal, Report, Timings, Triage, Warning};
 use crate::label::Class;
 use crate::patch::Grid;
 use crate::series::{self, Series, Study};
@@ -94,6 +94,14 @@ impl Early {
         self.alerted
     }
 
+    /// Adds to a verdict that an early alert preceded it and was wrong.
+    pub fn compare(&self, report: &mut Report) {
+        if self.alerted && !matches!(report.outcome, Outcome::Alert { .. }) {
+            let detail = "the whole study does not bear out what its first slices gave reason for";
+            report.warnings.push(Warning::new("early_alert_withdrawn", detail));
+        }
+    }
+
     /// Scores those slices of a stretch that are not.
     fn score(
         &mut self,
@@ -133,6 +141,14 @@ impl Early {
         }
         Ok(())
     }
+}
+
+/// Whether the slices that have come reach from the lowest to the highest without a gap that another one may fill. Not so
+/// where there is no series to judge yet.
+pub fn is_without_gaps(study: &Study) -> bool {
+    let Ok(choice) = series::choose(study, FEWEST_SLICES) else { return false };
+    let widest = choice.series.spacing_mm.unwrap_or(0.0) * WIDEST_GAP;
+    choice.series.slices.windows(2).all(|pair| pair[1].z_mm - pair[0].z_mm <= widest)
 }
 
 /// Slices that have both neighbours, as near as neighbours are: stretches of consecutive ones.

@@ -1,0 +1,106 @@
+//! `hemapatch serve` and `hemapatch config`, and the processes that the service starts.
+
+use super::model;
+use crate::alert;
+use crate::engine::EngineOptions;
+use crate::error::{Error, Exit};
+use crate::limits::Limits;
+use crate::model::Model;
+use crate::serve::{self, Config, ServeError, worker};
+use crate::study::Triage;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+/// Receive studies from scanners, look while they arrive, and tell somebody
+#[derive(clap::Args)]
+#[command(after_help = super::RESEARCH)]
+pub(super) struct Arguments {
+    /// The configuration, a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl Arguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        let config = Config::read(&self.config).map_err(ServeError::from)?;
+        let give_up = |error: ServeError| {
+            let error = Error::from(error);
+            super::complain(&error);
+            std::process::exit(error.exit() as i32);
+        };
+        serve::serve(&config, &give_up)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Check the configuration of `serve`
+#[derive(clap::Args)]
+pub(super) struct ConfigArguments {
+    #[command(subcommand)]
+    action: ConfigAction,
+}
+
+#[derive(clap::Subcommand)]
+enum ConfigAction {
+    /// Say whether a configuration can be used, and what is wrong with it
+    Check {
+        /// A TOML file
+        file: PathBuf,
+    },
+}
+
+impl ConfigArguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        let ConfigAction::Check { file } = self.action;
+        let config = Config::read(&file).map_err(ServeError::from)?;
+        Model::open(&model::folder(config.study.model)?)?;
+        super::say(&format!("{}: can be used", file.display()))?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Looks at studies for `serve`: a request a line on standard input
+#[derive(clap::Args)]
+pub(super) struct WorkerArguments {
+    #[arg(long)]
+    model: Option<PathBuf>,
+    #[arg(long)]
+    threads: NonZeroUsize,
+    #[arg(long)]
+    memory_mb: u64,
+}
+
+impl WorkerArguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        let most = Some(self.memory_mb.saturating_mul(1_000_000));
+        let limit = rustix::process::Rlimit { current: most, maximum: most };
+        rustix::process::setrlimit(rustix::process::Resource::As, limit)
+            .map_err(|error| ServeError::Pipe(error.into()))?;
+        let model = Model::open(&model::folder(self.model)?)?;
+        let options = EngineOptions::default();
+        let triage = Triage::new(model, None, options, self.threads, Limits::default())?.remembering()?;
+        worker::on_standard_streams(triage)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Runs a program on a notice for `serve`, and notes that it did
+#[derive(clap::Args)]
+pub(super) struct NotifyArguments {
+    notice: PathBuf,
+    folder: PathBuf,
+    #[arg(last = true, required = true)]
+    words: Vec<String>,
+}
+
+impl NotifyArguments {
+    pub fn run(self) -> Result<Exit, Error> {
+        match alert::run(&self.notice, &self.folder, &self.words) {
+            Ok(()) => Ok(Exit::Done),
+            Err(why) => {
+                eprintln!("hemapatch: {why}");
+                Ok(Exit::Output)
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A report's folder: the report as JSON, its pictures, its chart.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::montage::Montage;
+use super::{OutputError, chart, json, write_atomically, write_png};
+use crate::patch::Grid;
+use crate::series::Series;
+use crate::study::{JudgedSlice, Observer, Report};
+
+const REPORT: &str = "report.json";
+const MONTAGE: &str = "montage.png";
+const CHART: &str = "chart.svg";
+
+/// The pictures of a judged study.
+pub struct Pictures<'a> {
+    /// Its slices.
+    pub montage: &'a Montage,
+    /// Lines for the montage's header.
+    pub facts: Vec<String>,
+}
+
+/// Draws a study while it is judged.
+#[derive(Default)]
+pub struct Drawing {
+    montage: Option<Montage>,
+    slices: usize,
+    spacing_mm: Option<f64>,
+}
+
+impl Drawing {
+    /// What was drawn; None where nothing was judged.
+    pub fn pictures(&self) -> Option<Pictures<'_>> {
+        // No free text of the DICOM header: it may name the patient.
+        let spacing = self.spacing_mm.map(|mm| format!(", {mm:.1} mm apart")).unwrap_or_default();
+        let facts = vec![format!("{} slices{spacing}, foot to head", self.slices)];
+        self.montage.as_ref().map(|montage| Pictures { montage, facts })
+    }
+}
+
+impl Observer for Drawing {
+    fn begin(&mut self, series: &Series, grid: Grid) {
+        (self.slices, self.spacing_mm) = (series.slices.len(), series.spacing_mm);
+        self.montage = Some(Montage::new(series.slices.len(), grid));
+    }
+
+    fn slice(&mut self, slice: JudgedSlice<'_>) {
+        if let Some(montage) = &mut self.montage {
+            montage.add(slice.index, slice.gray, slice.classes);
+        }
+    }
+}
+
+/// Writes a report and its pictures into a folder, which is made where it is missing. Pictures of an earlier report are
+/// removed where this one has none.
+///
+/// # Errors
+/// [`OutputError`], which names the file.
+pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> Result<(), OutputError> {
+    // The pictures first: whoever sees the report finds them there, and never those of an earlier run.
+    if let Some(Pictures { montage, facts }) = pictures {
+        write_png(&folder.join(MONTAGE), &montage.draw(report, &facts))?;
+        let threshold = report.trace.thresholds.get("slice_probability").copied();
+        write_atomically(&folder.join(CHART), chart::svg(report, threshold).as_bytes())?;
+    } else {
+        remove_old(&folder.join(MONTAGE))?;
+        remove_old(&folder.join(CHART))?;
+    }
+    let line = json::line(report)?;
+    write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())
+}
+
+fn remove_old(path: &Path) -> Result<(), OutputError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound && source.kind() != ErrorKind::NotADirectory => {
+            Err(OutputError::NotWritable { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

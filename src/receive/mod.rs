@@ -1,0 +1,171 @@
+//! Objects that scanners and archives send: a Storage SCP that also answers C-ECHO.
+//! What the objects say is left to `dicom`, where they go to `spool`, what is done with them to `serve`.
+//!
+//! Nobody is let in who is not listed, by title and address. An object is answered with success once it is durable in
+//! the spool. Nothing of a peer is held in memory but one unit; its objects go straight to the disk.
+
+mod association;
+mod command;
+mod negotiate;
+mod peers;
+mod store;
+mod wire;
+
+use std::io;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+pub use association::End;
+pub use peers::{AeTitle, Network, Peer};
+
+use crate::limits::Limits;
+use crate::spool::Spool;
+
+/// How associations are served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our title.
+    pub ae_title: AeTitle,
+    /// Who may send.
+    pub peers: Vec<Peer>,
+    /// Associations at once; more are told to come again later by closing their connection.
+    pub associations: usize,
+    /// New associations a second; more wait.
+    pub associations_per_second: u32,
+    /// Bytes of a unit, told to peers.
+    pub pdu_bytes: u32,
+    /// Bytes of an object.
+    pub object_bytes: u64,
+    /// Time between two objects.
+    pub idle: Duration,
+    /// Time for a unit.
+    pub patience: Duration,
+    /// Time for an object.
+    pub object_time: Duration,
+}
+
+/// What happens, as it is told to whoever serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An object is durable in the spool.
+    Stored {
+        /// Its study.
+        study_uid: String,
+        /// True where it had been sent before.
+        again: bool,
+    },
+    /// An object was not kept.
+    Refused {
+        /// Its study, where that could be read.
+        study_uid: Option<String>,
+        /// What the peer was answered.
+        status: u16,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Takes connections for ever. Each association has a thread; `tell` hears of what happens in the association of a number,
+/// `ended` of its end.
+///
+/// # Errors
+/// The listener is broken.
+pub fn receive(
+    listener: &TcpListener,
+    settings: &Settings,
+    spool: &Spool,
+    limits: &Limits,
+    tell: &(dyn Fn(u64, Event) + Sync),
+    ended: &(dyn Fn(u64, IpAddr, End) + Sync),
+) -> io::Result<()> {
+    let (at_once, numbers) = (AtomicUsize::new(0), AtomicU64::new(1));
+    let mut rate = Rate::new(settings.associations_per_second);
+    std::thread::scope(|scope| {
+        loop {
+            let (stream, from) = match listener.accept() {
+                Ok((stream, from)) => (stream, from.ip().to_canonical()),
+                Err(error) if is_passing(&error) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            // Whoever is not listed under any title has no word said to.
+            if !settings.peers.iter().any(|peer| peer.address.contains(from)) {
+                ended(0, from, End::Rejected("its address is not listed"));
+                continue;
+            }
+            if at_once.load(Ordering::Acquire) >= settings.associations {
+                ended(0, from, End::Rejected("too many associations at once"));
+                continue;
+            }
+            rate.wait();
+            let number = numbers.fetch_add(1, Ordering::Relaxed);
+            at_once.fetch_add(1, Ordering::AcqRel);
+            let at_once = &at_once;
+            let serve = move || {
+                let end = serve(stream, from, settings, spool, limits, &|event| tell(number, event));
+                at_once.fetch_sub(1, Ordering::AcqRel);
+                ended(number, from, end);
+            };
+            if std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, serve).is_err() {
+                at_once.fetch_sub(1, Ordering::AcqRel);
+                ended(number, from, End::Rejected("no thread can be had"));
+            }
+        }
+    })
+}
+
+fn serve(
+    stream: TcpStream,
+    from: IpAddr,
+    settings: &Settings,
+    spool: &Spool,
+    limits: &Limits,
+    tell: &dyn Fn(Event),
+) -> End {
+    // Answers are small, and peers wait for them.
+    let ready = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(settings.patience)));
+    match ready {
+        Ok(()) => association::serve(stream, from, settings, spool, limits, tell),
+        Err(error) => End::Gone(error.to_string()),
+    }
+}
+
+/// Whether the next connection may be had all the same.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, OutOfMemory, WouldBlock};
+    // Too many open files, of the process or of the system: associations that end make room.
+    let is_files = matches!(error.raw_os_error(), Some(23 | 24));
+    is_files
+        || matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionReset | Interrupted | OutOfMemory | WouldBlock
+        )
+}
+
+/// A bucket of permits that fills up with time.
+struct Rate {
+    per_second: f64,
+    permits: f64,
+    since: Instant,
+}
+
+impl Rate {
+    fn new(per_second: u32) -> Rate {
+        let per_second = f64::from(per_second.max(1));
+        Rate { per_second, permits: per_second, since: Instant::now() }
+    }
+
+    /// Waits for a permit.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let fresh = now.duration_since(self.since).as_secs_f64() * self.per_second;
+        self.permits = (self.permits + fresh).min(self.per_second) - 1.0;
+        self.since = now;
+        if self.permits < 0.0 {
+            std::thread::sleep(Duration::from_secs_f64(-self.permits / self.per_second));
+        }
+    }
+}

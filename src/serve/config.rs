@@ -1,0 +1,324 @@
+//! The configuration of `hemapatch serve`: a TOML file, checked whole before anything is opened. docs/serve.md explains it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::alert::{Occasion, Way};
+use crate::receive::{AeTitle, Peer, Settings};
+
+/// Everything that can be set. What is absent has the default written here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where objects are kept until they are done with.
+    pub spool: Spool,
+    /// Objects that are sent.
+    pub receive: Option<Receive>,
+    /// How studies are judged.
+    #[serde(default)]
+    pub study: Study,
+    /// Who is told.
+    #[serde(default)]
+    pub alert: Vec<Alert>,
+}
+
+/// `[spool]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spool {
+    /// Its folder, on a local disk.
+    pub folder: PathBuf,
+    /// Megabytes of the disk that stay free: below, objects are refused with A700, and taken again above.
+    #[serde(default = "two_thousand")]
+    pub keep_free_mb: u64,
+}
+
+/// `[receive]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receive {
+    /// Address and port. Only this machine reaches the default.
+    #[serde(default = "loopback")]
+    pub listen: SocketAddr,
+    /// Our title.
+    #[serde(default = "hemapatch")]
+    pub ae_title: AeTitle,
+    /// Who may send. Nobody else is let in.
+    #[serde(default)]
+    pub peer: Vec<Peer>,
+    /// Associations at once.
+    #[serde(default = "hundred")]
+    pub associations: NonZeroUsize,
+    /// New associations a second.
+    #[serde(default = "two_hundred")]
+    pub associations_per_second: u32,
+    /// Megabytes of an object.
+    #[serde(default = "thousand")]
+    pub object_mb: u64,
+    /// Seconds between two objects of an association.
+    #[serde(default = "sixty")]
+    pub idle_s: u64,
+}
+
+/// `[study]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Study {
+    /// The model's name or folder.
+    pub model: Option<PathBuf>,
+    /// Threads of the process that judges.
+    pub threads: NonZeroUsize,
+    /// Megabytes that it may take.
+    pub memory_mb: u64,
+    /// Seconds that a look at a study may take.
+    pub seconds: u64,
+    /// Seconds without a new slice, and without an association that sends, after which a study whose slices have no gap
+    /// is whole.
+    pub settled_s: f64,
+    /// Seconds without a new slice after which any study is whole.
+    pub quiet_s: f64,
+}
+
+impl Default for Study {
+    fn default() -> Self {
+        Study {
+            model: None,
+            threads: NonZeroUsize::MIN,
+            memory_mb: 1000,
+            seconds: 120,
+            settled_s: 1.0,
+            quiet_s: 60.0,
+        }
+    }
+}
+
+/// `[[alert]]`: a way of telling somebody, which is `log` or `command`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alert {
+    /// Its name, which stands in the spool.
+    pub name: String,
+    /// What it is told of.
+    #[serde(default = "alerts")]
+    pub on: Vec<Occasion>,
+    /// A file that gets a line of JSON at its end.
+    log: Option<PathBuf>,
+    /// A program and its arguments, which get that line on standard input.
+    command: Option<Vec<String>>,
+}
+
+impl Alert {
+    /// How somebody is told; None where that is not said, or said twice.
+    pub fn way(&self) -> Option<Way> {
+        match (&self.log, &self.command) {
+            (Some(path), None) => Some(Way::Log(path.clone())),
+            (None, Some(words)) => Some(Way::Command(words.clone())),
+            _ => None,
+        }
+    }
+}
+
+fn two_thousand() -> u64 {
+    2000
+}
+fn thousand() -> u64 {
+    1000
+}
+fn two_hundred() -> u32 {
+    200
+}
+fn hundred() -> NonZeroUsize {
+    const { NonZeroUsize::new(100).unwrap() }
+}
+fn sixty() -> u64 {
+    60
+}
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 11112))
+}
+fn hemapatch() -> AeTitle {
+    AeTitle::try_from("HEMAPATCH".to_owned()).expect("a title")
+}
+fn alerts() -> Vec<Occasion> {
+    vec![Occasion::Early, Occasion::Alert]
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or has a field that does not exist or is of another form.
+    #[error("{}: {}", path.display(), reason.trim_end())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Line, field and reason.
+        reason: String,
+    },
+    /// A field has a value that cannot be.
+    #[error("{}: {field}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the file and the field.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let config: Config = toml::from_str(&text)
+            .map_err(|error| ConfigError::Form { path: path.to_owned(), reason: error.to_string() })?;
+        config.check().map_err(|(field, problem)| ConfigError::Value {
+            path: path.to_owned(),
+            field,
+            problem,
+        })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if !self.spool.folder.is_absolute() {
+            return Err(("spool.folder", "must be absolute: a service has no working folder".into()));
+        }
+        if let Some(receive) = &self.receive {
+            if receive.peer.is_empty() {
+                return Err((
+                    "receive.peer",
+                    "nobody may send: list a peer with ae_title and address".into(),
+                ));
+            }
+            if receive.idle_s == 0 || receive.object_mb == 0 || receive.associations_per_second == 0 {
+                return Err((
+                    "receive",
+                    "idle_s, object_mb and associations_per_second must be above 0".into(),
+                ));
+            }
+        }
+        let study = &self.study;
+        if study.seconds == 0 || study.memory_mb == 0 {
+            return Err(("study", "seconds and memory_mb must be above 0".into()));
+        }
+        let ordered = study.settled_s >= 0.0 && study.settled_s <= study.quiet_s && study.quiet_s.is_finite();
+        if !ordered {
+            return Err(("study.settled_s", "must lie between 0 and quiet_s".into()));
+        }
+        for (index, alert) in self.alert.iter().enumerate() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if alert.name.is_empty() || alert.name.len() > 32 || !alert.name.chars().all(is_name) {
+                return Err((
+                    "alert.name",
+                    format!("{:?} is not 1 to 32 letters, digits, - or _", alert.name),
+                ));
+            }
+            if self.alert[..index].iter().any(|other| other.name == alert.name) {
+                return Err(("alert.name", format!("{:?} occurs twice", alert.name)));
+            }
+            match alert.way() {
+                None => return Err(("alert", format!("{:?} needs either log or command", alert.name))),
+                Some(Way::Log(path)) if !path.is_absolute() => {
+                    return Err(("alert.log", "must be absolute: a service has no working folder".into()));
+                }
+                Some(Way::Command(words)) if words.is_empty() => {
+                    return Err(("alert.command", "names no program".into()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Receive {
+    /// How associations are served.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            ae_title: self.ae_title.clone(),
+            peers: self.peer.clone(),
+            associations: self.associations.get(),
+            associations_per_second: self.associations_per_second,
+            pdu_bytes: 128 << 10,
+            object_bytes: self.object_mb.saturating_mul(1_000_000),
+            idle: Duration::from_secs(self.idle_s),
+            patience: Duration::from_secs(10),
+            object_time: Duration::from_secs(300),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hemapatch.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path).map_err(|error| error.to_string().replace(&*path.to_string_lossy(), "F"))
+    }
+
+    const SMALL: &str = "[spool]\nfolder = '/var/lib/hemapatch'\n";
+
+    #[test]
+    fn a_spool_is_all_that_is_needed() {
+        let config = read(SMALL).unwrap();
+        assert!(config.receive.is_none() && config.alert.is_empty());
+        assert_eq!(config.spool.keep_free_mb, 2000);
+    }
+
+    #[test]
+    fn whoever_listens_listens_on_loopback_and_to_somebody() {
+        let nobody = format!("{SMALL}[receive]\n");
+        assert!(read(&nobody).unwrap_err().contains("F: receive.peer: nobody may send"));
+        let somebody = format!("{nobody}[[receive.peer]]\nae_title = 'CT1'\naddress = '10.1.0.0/16'\n");
+        let receive = read(&somebody).unwrap().receive.unwrap();
+        assert!(receive.listen.ip().is_loopback());
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        for (text, expected) in [
+            ("[spool]\nfolder = 'spool'\n", "spool.folder: must be absolute"),
+            ("[spool]\nfolder = '/s'\nkeep_free = 3\n", "keep_free"),
+            (&format!("{SMALL}[study]\nsettled_s = 5\nquiet_s = 1\n"), "study.settled_s"),
+            (&format!("{SMALL}[study]\nthreads = 0\n"), "threads"),
+            (&format!("{SMALL}[[alert]]\nname = 'a/b'\nlog = '/a'\n"), "alert.name"),
+            (&format!("{SMALL}[[alert]]\nname = 'a'\nlog = 'a'\n"), "alert.log"),
+            (&format!("{SMALL}[[alert]]\nname = 'a'\ncommand = []\n"), "alert.command"),
+            (&format!("{SMALL}[[alert]]\nname = 'a'\n"), "alert"),
+            (&format!("{SMALL}[[receive.peer]]\nae_title = 'A'\naddress = 'here'\n"), "here"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(expected) && error.starts_with("F: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn ways_of_telling_are_read() {
+        let text =
+            format!("{SMALL}[[alert]]\nname = 'lamp'\non = ['early']\ncommand = ['/bin/lamp', 'red']\n");
+        let alert = &read(&text).unwrap().alert[0];
+        assert_eq!(alert.on, [Occasion::Early]);
+        assert!(matches!(alert.way(), Some(Way::Command(words)) if words.len() == 2));
+    }
+}

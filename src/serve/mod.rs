@@ -1,0 +1,147 @@
+//! The box beside the scanner: receives, looks while studies arrive, tells, and loses nothing.
+//!
+//! One process holds the spool. It listens, and says when studies are looked at; looking is done by a worker, a process
+//! that may die. What must survive a crash is a file before anybody hears of it; everything else is found again in the
+//! spool. So there is no way to stop it but to end it, and nothing to do first.
+
+mod config;
+mod journal;
+mod process;
+mod studies;
+pub mod worker;
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::mpsc::channel;
+
+use thiserror::Error;
+
+pub use config::{Config, ConfigError};
+
+use crate::alert::{self, Channel};
+use crate::limits::Limits;
+use crate::output::OutputError;
+use crate::receive::{self, Event};
+use crate::spool::{Spool, SpoolError, write_durably};
+use journal::Journal;
+use studies::{Happening, Studies};
+
+/// Why a service, or a process of it, cannot go on.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The folder in which everything is kept.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Address and port.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The results of a study.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A process cannot speak with the one that started it.
+    #[error("a process of the service cannot speak with it: {0}")]
+    Pipe(#[source] io::Error),
+}
+
+/// Serves until the process is ended. `give_up` is told where nothing can be promised any more, and does not return.
+///
+/// # Errors
+/// The spool is held by another process, or its disk refuses; the address cannot be listened on.
+pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(), ServeError> {
+    let spool = Spool::open(&config.spool.folder, config.spool.keep_free_mb.saturating_mul(1_000_000))?;
+    let journal = Journal::new(key(config)?);
+    let limits = Limits::default();
+    let (mut channels, mut tellers): (Vec<Channel>, Vec<_>) = (Vec::new(), Vec::new());
+    for alert in &config.alert {
+        let folder = config.spool.folder.join("alerts").join(&alert.name);
+        let Some(way) = alert.way() else { continue };
+        let (channel, teller) = alert::channel_in(folder, alert.on.clone(), way)?;
+        channels.push(channel);
+        tellers.push((alert.name.clone(), teller));
+    }
+    // Before anything is taken up: whoever cannot listen should not work on what another box may be given.
+    let listener = config.receive.as_ref().map(|receive| {
+        let address = receive.listen;
+        TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
+    });
+    let listener = listener.transpose()?;
+    let mut studies = Studies::resume(&spool, &config.study, &channels, &journal)?;
+    let (happened, happenings) = channel();
+    std::thread::scope(|scope| {
+        let journal = &journal;
+        for (name, teller) in tellers {
+            scope.spawn(move || {
+                teller.tell(&|ended| match ended {
+                    Ok(()) => journal.tell("told", &[("alert", &name)]),
+                    Err(why) => journal.tell("not_told", &[("alert", &name), ("why", why)]),
+                });
+            });
+        }
+        let working = scope.spawn(move || {
+            if let Err(error) = studies.work(&happenings) {
+                // Verdicts cannot be kept any more. Whoever watches the service starts it again.
+                give_up(error.into());
+            }
+        });
+        if let (Some(listener), Some(receive)) = (&listener, &config.receive) {
+            let address = listener.local_addr().unwrap_or(receive.listen);
+            journal.tell("listening", &[("address", &address.to_string())]);
+            let happened = std::sync::Mutex::new(happened);
+            let happen = |happening| {
+                if let Ok(happened) = happened.lock() {
+                    // The other end lives as long as the process.
+                    let _ = happened.send(happening);
+                }
+            };
+            let tell = |association: u64, event: Event| match event {
+                Event::Stored { study_uid, again } => {
+                    journal.tell(
+                        "stored",
+                        &[("study", &study_uid), ("again", if again { "yes" } else { "no" })],
+                    );
+                    happen(Happening::Arrived { study_uid, association });
+                }
+                Event::Refused { study_uid, status, why } => {
+                    let (status, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
+                    journal.tell("not_stored", &[("study", &study), ("status", &status), ("why", &why)]);
+                }
+            };
+            let ended = |association: u64, from: IpAddr, end: receive::End| {
+                journal.tell("association", &[("from", &from.to_string()), ("ended", &format!("{end:?}"))]);
+                happen(Happening::Ended { association });
+            };
+            let settings = receive.settings();
+            let broken = receive::receive(listener, &settings, &spool, &limits, &tell, &ended);
+            return broken.map_err(|source| ServeError::Listen { address, source });
+        }
+        // Nothing arrives: what was left is finished, and that is all.
+        drop(happened);
+        // A panic there is one here.
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(())
+    })
+}
+
+/// The spool's key, made when it is needed first.
+fn key(config: &Config) -> Result<[u8; 32], SpoolError> {
+    let path = config.spool.folder.join("KEY");
+    if let Ok(bytes) = fs::read(&path)
+        && let Ok(key) = bytes.try_into()
+    {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    // Never fails on systems that this runs on; a key of zeros would only make pseudonyms easier to guess.
+    let _ = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
+    write_durably(&path, &key)?;
+    Ok(key)
+}

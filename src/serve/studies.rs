@@ -1,0 +1,329 @@
+//! When studies are looked at, when they are whole, and what becomes of their verdicts.
+//!
+//! A study is whole where its slices have no gap and nobody who sent any is still connected, for a moment; or, whatever it
+//! looks like, where nothing came for long. Whatever comes later opens it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::config::Study as Settings;
+use super::journal::Journal;
+use super::process::Process;
+use super::worker::{Answer, Request};
+use crate::alert::{Channel, Notice, Occasion};
+use crate::spool::{Spool, SpoolError, write_durably};
+
+/// What the rest of the service tells of.
+#[derive(Debug)]
+pub enum Happening {
+    /// An object of a study is durable. The number of the association is 0 where there is none.
+    Arrived { study_uid: String, association: u64 },
+    /// An association ended.
+    Ended { association: u64 },
+}
+
+/// A verdict as it stands in a study's folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    /// Counted from 1; the next number where the outcome is another one.
+    revision: u32,
+    /// `alert`, `no_alert` or `refused`.
+    outcome: Occasion,
+    /// How many objects it is made of.
+    objects: usize,
+    /// The report.
+    report: Box<RawValue>,
+}
+
+/// A study that is not done with.
+struct Open {
+    /// Objects that are in the spool, as they were counted last.
+    objects: usize,
+    /// Whether some came since.
+    has_more: bool,
+    /// How many of them were looked at.
+    looked_at: usize,
+    /// Whether those looked at last have no gap.
+    without_gaps: bool,
+    last: Instant,
+    /// Associations that sent some, and have not ended.
+    senders: BTreeSet<u64>,
+    /// How often a worker died of it.
+    deaths: u32,
+}
+
+/// The studies of a spool.
+pub struct Studies<'a> {
+    spool: &'a Spool,
+    settings: &'a Settings,
+    channels: &'a [Channel],
+    journal: &'a Journal,
+    open: BTreeMap<String, Open>,
+    process: Option<Process>,
+}
+
+impl<'a> Studies<'a> {
+    /// Takes up what an earlier process left: verdicts that may not have been told, studies without one.
+    pub fn resume(
+        spool: &'a Spool,
+        settings: &'a Settings,
+        channels: &'a [Channel],
+        journal: &'a Journal,
+    ) -> Result<Studies<'a>, SpoolError> {
+        let mut studies =
+            Studies { spool, settings, channels, journal, open: BTreeMap::new(), process: None };
+        for study_uid in spool.studies()? {
+            let folder = spool.study(&study_uid);
+            let objects = count(&folder.join("objects"));
+            let verdict = studies.verdict(&study_uid)?;
+            if let Some(verdict) = &verdict {
+                studies.tell(&study_uid, verdict)?;
+            }
+            if verdict.is_none_or(|verdict| verdict.objects != objects) && objects > 0 {
+                studies.open.insert(study_uid, Open::new(objects));
+            }
+        }
+        Ok(studies)
+    }
+
+    /// Works until the other end of `happenings` is gone.
+    ///
+    /// # Errors
+    /// The disk: nothing can be promised any more.
+    pub fn work(&mut self, happenings: &Receiver<Happening>) -> Result<(), SpoolError> {
+        loop {
+            match happenings.recv_timeout(self.patience()) {
+                Ok(happening) => {
+                    self.note(happening);
+                    // All that came meanwhile is looked at at once.
+                    while let Ok(happening) = happenings.try_recv() {
+                        self.note(happening);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            self.look()?;
+            self.judge()?;
+            if self.open.is_empty() {
+                // Nothing is to do: its memory is given back.
+                self.process = None;
+            }
+        }
+    }
+
+    fn note(&mut self, happening: Happening) {
+        match happening {
+            Happening::Arrived { study_uid, association } => {
+                let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
+                open.has_more = true;
+                open.last = Instant::now();
+                if association > 0 {
+                    open.senders.insert(association);
+                }
+            }
+            Happening::Ended { association } => {
+                for open in self.open.values_mut() {
+                    if open.senders.remove(&association) {
+                        open.last = Instant::now();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Time until something is due without anything happening.
+    fn patience(&self) -> Duration {
+        let due = self.open.values().map(|open| open.due(self.settings));
+        due.min().unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
+    }
+
+    /// Looks at the studies of which something came.
+    fn look(&mut self) -> Result<(), SpoolError> {
+        for (study_uid, open) in &mut self.open {
+            // Once for all that came, since a folder takes longer to count the more there is in it.
+            if std::mem::take(&mut open.has_more) {
+                open.objects = count(&self.spool.study(study_uid).join("objects"));
+            }
+        }
+        let waiting: Vec<String> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.looked_at != open.objects && open.deaths == 0)
+            .map(|(study_uid, _)| study_uid.clone())
+            .collect();
+        for study_uid in waiting {
+            let objects = self.spool.study(&study_uid).join("objects");
+            let Some(open) = self.open.get(&study_uid) else { continue };
+            let seen = open.objects;
+            match self.ask(&study_uid, &Request::Look { study_uid: study_uid.clone(), objects }) {
+                Some(Answer::Looked { early, without_gaps }) => {
+                    if let Some(open) = self.open.get_mut(&study_uid) {
+                        (open.looked_at, open.without_gaps) = (seen, without_gaps);
+                    }
+                    if let Some(line) = early {
+                        self.journal.tell("early_alert", &[("study", &study_uid)]);
+                        self.post(&study_uid, Occasion::Early, 0, &raw(line))?;
+                    }
+                }
+                // The verdict will say what is wrong with it.
+                _ => {
+                    if let Some(open) = self.open.get_mut(&study_uid) {
+                        open.looked_at = seen;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the studies that are whole.
+    fn judge(&mut self) -> Result<(), SpoolError> {
+        let is_due = |open: &Open| open.due(self.settings).is_zero();
+        let due: Vec<String> = self
+            .open
+            .iter()
+            .filter(|(_, open)| is_due(open))
+            .map(|(study_uid, _)| study_uid.clone())
+            .collect();
+        for study_uid in due {
+            let Some(open) = self.open.get(&study_uid) else { continue };
+            let (objects, deaths) = (open.objects, open.deaths);
+            let folder = self.spool.study(&study_uid);
+            let (outcome, report) = if deaths >= 2 {
+                (Occasion::Refused, refused(&study_uid))
+            } else {
+                let request = Request::Judge {
+                    study_uid: study_uid.clone(),
+                    objects: folder.join("objects"),
+                    results: folder.join("results"),
+                };
+                match self.ask(&study_uid, &request) {
+                    Some(Answer::Judged { outcome, report }) => (outcome, report),
+                    // Tried once more; after that, it is refused.
+                    _ => continue,
+                }
+            };
+            let before = self.verdict(&study_uid)?;
+            let revision = match &before {
+                Some(before) if before.outcome == outcome => before.revision,
+                Some(before) => before.revision + 1,
+                None => 1,
+            };
+            let verdict = Verdict { revision, outcome, objects, report: raw(report) };
+            // Strings and numbers always serialize.
+            let line = serde_json::to_string(&verdict).unwrap_or_default();
+            write_durably(&folder.join("verdict.json"), line.as_bytes())?;
+            self.journal.tell("verdict", &[("study", &study_uid), ("outcome", outcome.name())]);
+            self.tell(&study_uid, &verdict)?;
+            // What came meanwhile is noted before it is asked for the next time.
+            if count(&folder.join("objects")) == objects {
+                self.open.remove(&study_uid);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, study_uid: &str, request: &Request) -> Option<Answer> {
+        let process = match self.process.take() {
+            Some(process) => Ok(process),
+            None => Process::start(self.settings),
+        };
+        let asked = process.and_then(|mut process| {
+            let answer = process.ask(request, Duration::from_secs(self.settings.seconds))?;
+            self.process = Some(process);
+            Ok(answer)
+        });
+        match asked {
+            Ok(answer) => Some(answer),
+            Err(why) => {
+                self.journal.tell("worker_died", &[("study", study_uid), ("why", &why)]);
+                if let Some(open) = self.open.get_mut(study_uid) {
+                    open.deaths += 1;
+                }
+                None
+            }
+        }
+    }
+
+    fn verdict(&self, study_uid: &str) -> Result<Option<Verdict>, SpoolError> {
+        let path = self.spool.study(study_uid).join("verdict.json");
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+        match serde_json::from_str(&text) {
+            Ok(verdict) => Ok(Some(verdict)),
+            // Written whole, so somebody else wrote to it. The study is judged anew.
+            Err(_) => {
+                self.journal.tell("put_aside", &[("study", study_uid), ("what", "verdict.json")]);
+                self.spool.put_aside(&path)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell(&self, study_uid: &str, verdict: &Verdict) -> Result<(), SpoolError> {
+        self.post(study_uid, verdict.outcome, verdict.revision, &verdict.report)
+    }
+
+    fn post(
+        &self,
+        study_uid: &str,
+        occasion: Occasion,
+        revision: u32,
+        about: &RawValue,
+    ) -> Result<(), SpoolError> {
+        let notice = Notice::new(occasion, study_uid, revision, about);
+        self.channels.iter().try_for_each(|channel| channel.post(&notice))
+    }
+}
+
+impl Open {
+    fn new(objects: usize) -> Open {
+        Open {
+            objects,
+            has_more: false,
+            looked_at: 0,
+            without_gaps: false,
+            last: Instant::now(),
+            senders: BTreeSet::new(),
+            deaths: 0,
+        }
+    }
+
+    /// Time until it counts as whole, should nothing happen.
+    fn due(&self, settings: &Settings) -> Duration {
+        let seconds = if self.without_gaps && self.senders.is_empty() && self.looked_at == self.objects {
+            settings.settled_s
+        } else {
+            settings.quiet_s
+        };
+        Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
+    }
+}
+
+/// Objects in a folder; 0 where it is not there yet.
+fn count(objects: &Path) -> usize {
+    fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
+}
+
+/// The report on a study that brings its worker down.
+fn refused(study_uid: &str) -> String {
+    let detail = "the process that judges ended twice on this study";
+    serde_json::json!({
+        "schema": "hemapatch.report/1",
+        "study_uid": study_uid,
+        "outcome": "refused",
+        "refusal": {"code": "internal", "detail": detail},
+        "trace": {"program": concat!("hemapatch ", env!("CARGO_PKG_VERSION")), "intended_use": "research use only"},
+    })
+    .to_string()
+}
+
+fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).unwrap_or_default()
+}

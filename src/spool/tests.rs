@@ -1,0 +1,103 @@
+use super::*;
+
+fn keep(spool: &Spool, study: &str, instance: &str, bytes: &[u8]) -> Kept {
+    let mut draft = spool.draft().unwrap();
+    draft.write_all(bytes).unwrap();
+    draft.keep(study, instance).unwrap()
+}
+
+#[test]
+fn objects_are_kept_once_and_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    let named = folder.path().join("studies/1.2/objects/1.2.3.dcm");
+    assert_eq!(keep(&spool, "1.2", "1.2.3", b"pixels"), Kept::New(named.clone()));
+    assert_eq!(keep(&spool, "1.2", "1.2.3", b"pixels"), Kept::Again(named.clone()));
+    assert_eq!(keep(&spool, "1.2", "1.2.3", b"others"), Kept::Differs(named.clone()));
+    assert_eq!(keep(&spool, "1.2", "1.2.3", b"longer ones"), Kept::Differs(named.clone()));
+    assert_eq!(fs::read(&named).unwrap(), b"pixels");
+    assert_eq!(spool.studies().unwrap(), ["1.2"]);
+    assert_eq!(fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_was_not_kept_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    let mut draft = spool.draft().unwrap();
+    draft.write_all(b"half").unwrap();
+    drop(draft);
+    let mut draft = spool.draft().unwrap();
+    draft.write_all(b"half of another").unwrap();
+    // As a crash does: nothing is tidied up.
+    std::mem::forget(draft);
+    drop(spool);
+    assert_eq!(fs::read_dir(folder.path().join("incoming")).unwrap().count(), 1);
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    assert_eq!(fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
+    assert!(spool.studies().unwrap().is_empty());
+}
+
+#[test]
+fn two_processes_cannot_hold_one_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    assert!(matches!(Spool::open(folder.path(), 0), Err(SpoolError::Held { .. })));
+    drop(spool);
+    Spool::open(folder.path(), 0).unwrap();
+}
+
+#[test]
+fn other_folders_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("thesis.txt"), "").unwrap();
+    assert!(matches!(Spool::open(folder.path(), 0), Err(SpoolError::NotASpool { .. })));
+    fs::remove_file(folder.path().join("thesis.txt")).unwrap();
+    fs::write(folder.path().join("VERSION"), "hemapatch spool 99\n").unwrap();
+    assert!(matches!(Spool::open(folder.path(), 0), Err(SpoolError::NotASpool { .. })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_full_disk_takes_nothing_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(folder.path(), u64::MAX).unwrap();
+    let error = spool.draft().unwrap_err();
+    assert!(error.is_full(), "{error}");
+    spool.reserve_bytes = 0;
+    keep(&spool, "1.2", "1.2.3", b"pixels");
+}
+
+#[test]
+fn what_does_not_belong_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    keep(&spool, "1.2", "1.2.3", b"pixels");
+    for name in ["notes.txt", "1.2.."] {
+        fs::write(folder.path().join("studies").join(name), name).unwrap();
+    }
+    assert_eq!(spool.studies().unwrap(), ["1.2"]);
+    assert_eq!(fs::read(folder.path().join("aside/1-notes.txt")).unwrap(), b"notes.txt");
+    assert_eq!(fs::read(folder.path().join("aside/1-1.2..")).unwrap(), b"1.2..");
+}
+
+#[test]
+fn many_threads_keep_one_object_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    let kept: Vec<Kept> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| keep(&spool, "1.2", "1.2.3", b"pixels"))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(kept.iter().filter(|kept| matches!(kept, Kept::New(_))).count(), 1);
+    assert!(!kept.iter().any(|kept| matches!(kept, Kept::Differs(_))));
+}
+
+#[test]
+#[should_panic = "a UID that was not checked"]
+fn a_uid_is_no_way_out_of_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    keep(&spool, "..", "1.2.3", b"pixels");
+}
