@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm fuzz setup dist cross lint doc bench bench-peers clean
+.PHONY: demo test test-arm fuzz setup dist deb cross lint doc bench bench-peers clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -38,6 +38,10 @@ fuzz:
 dist:
 	$(CARGO) build --profile dist --bin hemapatch
 	@ls -l target/dist/hemapatch
+
+## deb: the Debian package for this processor, in target/debian; `scripts/deb arm64` after `make cross`
+deb: dist
+	scripts/deb
 
 ## cross: the program for aarch64 (also fully static) and armv7, in target/cross
 cross:
