@@ -26,6 +26,9 @@ pub(super) struct Arguments {
     /// Write report.json, montage.png and chart.svg into this folder (a folder a study where there are several)
     #[arg(short, long = "output", value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Also write the results as DICOM objects into DIR/dicom: structured report, segmentation, pictures
+    #[arg(long, requires = "output")]
+    dicom: bool,
     /// Print one line of JSON a study and nothing else
     #[arg(long)]
     json: bool,
@@ -58,6 +61,12 @@ pub(super) fn window(text: &str) -> Result<Window, String> {
 }
 
 impl Arguments {
+    /// What is drawn of a study; None where nothing is written.
+    fn drawing(&self, limits: &Limits) -> Option<Drawing> {
+        self.output.as_ref()?;
+        Some(if self.dicom { Drawing::with_objects(limits) } else { Drawing::default() })
+    }
+
     pub fn run(self) -> Result<Exit, Error> {
         let model = Model::open(&model::folder(self.model.clone())?)?;
         let limits = Limits::default();
@@ -87,7 +96,7 @@ impl Arguments {
         for (at, study) in assembly.studies.iter().enumerate() {
             // The first study's time has the search in it; the others begin when their turn comes.
             let since = if at == 0 { since } else { Instant::now() };
-            let mut watcher = Watcher::new(self.output.is_some());
+            let mut watcher = Watcher::new(self.drawing(&limits));
             let mut report = triage.judge(study, since, &mut watcher);
             report.warnings.extend(warnings.iter().cloned());
             if let Some(followed) = &followed {
@@ -124,8 +133,8 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn new(draw: bool) -> Self {
-        Self { progress: Progress::new("slices"), drawing: draw.then(Drawing::default) }
+    fn new(drawing: Option<Drawing>) -> Self {
+        Self { progress: Progress::new("slices"), drawing }
     }
 }
 

@@ -12,6 +12,7 @@ mod groups;
 mod guard;
 mod header;
 mod inflate;
+mod inherited;
 mod layout;
 mod object;
 mod patient;
@@ -30,6 +31,7 @@ use elements::Elements;
 
 pub use file_meta::claims_dicom;
 pub use header::{Concatenation, SliceHeader};
+pub use inherited::Inherited;
 pub use object::Object;
 pub use patient::Patient;
 pub use pixels::{StoredValues, check_decodable};

@@ -55,6 +55,15 @@ impl Canvas {
         }
     }
 
+    /// Paints a picture.
+    pub fn picture(&mut self, x: u32, y: u32, picture: &RgbImage) {
+        for (column, row, &pixel) in picture.enumerate_pixels() {
+            if let Some(own) = self.picture.get_pixel_mut_checked(x + column, y + row) {
+                *own = pixel;
+            }
+        }
+    }
+
     /// Paints an area in one colour.
     pub fn fill(&mut self, area: Area, colour: Colour) {
         self.tint(area, colour, 255);

@@ -1,10 +1,12 @@
-//! A report's folder: the report as JSON, its pictures, its chart.
+//! A report's folder: the report as JSON, its pictures, its chart, and all of it as DICOM objects if asked for.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::dicom::{self, Findings};
 use super::montage::Montage;
 use super::{OutputError, chart, json, write_atomically, write_png};
+use crate::limits::Limits;
 use crate::patch::Grid;
 use crate::series::Series;
 use crate::study::{JudgedSlice, Observer, Report};
@@ -12,6 +14,7 @@ use crate::study::{JudgedSlice, Observer, Report};
 const REPORT: &str = "report.json";
 const MONTAGE: &str = "montage.png";
 const CHART: &str = "chart.svg";
+const OBJECTS: &str = "dicom";
 
 /// The pictures of a judged study.
 pub struct Pictures<'a> {
@@ -19,6 +22,8 @@ pub struct Pictures<'a> {
     pub montage: &'a Montage,
     /// Lines for the montage's header.
     pub facts: Vec<String>,
+    /// What DICOM objects are made of; None where none are asked for.
+    pub findings: Option<&'a Findings>,
 }
 
 /// Draws a study while it is judged.
@@ -27,15 +32,24 @@ pub struct Drawing {
     montage: Option<Montage>,
     slices: usize,
     spacing_mm: Option<f64>,
+    /// Limits for reading a slice again; None where no DICOM objects are asked for.
+    limits: Option<Limits>,
+    findings: Option<Findings>,
 }
 
 impl Drawing {
+    /// A drawing that also notes what DICOM objects are made of.
+    pub fn with_objects(limits: &Limits) -> Drawing {
+        Drawing { limits: Some(limits.clone()), ..Drawing::default() }
+    }
+
     /// What was drawn; None where nothing was judged.
     pub fn pictures(&self) -> Option<Pictures<'_>> {
         // No free text of the DICOM header: it may name the patient.
         let spacing = self.spacing_mm.map(|mm| format!(", {mm:.1} mm apart")).unwrap_or_default();
         let facts = vec![format!("{} slices{spacing}, foot to head", self.slices)];
-        self.montage.as_ref().map(|montage| Pictures { montage, facts })
+        let findings = self.findings.as_ref();
+        self.montage.as_ref().map(|montage| Pictures { montage, facts, findings })
     }
 }
 
@@ -43,11 +57,15 @@ impl Observer for Drawing {
     fn begin(&mut self, series: &Series, grid: Grid) {
         (self.slices, self.spacing_mm) = (series.slices.len(), series.spacing_mm);
         self.montage = Some(Montage::new(series.slices.len(), grid));
+        self.findings = self.limits.as_ref().map(|limits| Findings::new(series, grid, limits));
     }
 
     fn slice(&mut self, slice: JudgedSlice<'_>) {
         if let Some(montage) = &mut self.montage {
             montage.add(slice.index, slice.gray, slice.classes);
+        }
+        if let Some(findings) = &mut self.findings {
+            findings.add(slice);
         }
     }
 }
@@ -59,7 +77,16 @@ impl Observer for Drawing {
 /// [`OutputError`], which names the file.
 pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> Result<(), OutputError> {
     // The pictures first: whoever sees the report finds them there, and never those of an earlier run.
-    if let Some(Pictures { montage, facts }) = pictures {
+    let objects = match &pictures {
+        Some(Pictures { montage, facts, findings: Some(findings) }) => {
+            let made = dicom::objects(report, findings, montage, facts);
+            let study_uid = &report.study_uid;
+            made.map_err(|reason| OutputError::Object { study_uid: study_uid.clone(), reason })?
+        }
+        _ => Vec::new(),
+    };
+    write_objects(&folder.join(OBJECTS), &objects)?;
+    if let Some(Pictures { montage, facts, .. }) = pictures {
         write_png(&folder.join(MONTAGE), &montage.draw(report, &facts))?;
         let threshold = report.trace.thresholds.get("slice_probability").copied();
         write_atomically(&folder.join(CHART), chart::svg(report, threshold).as_bytes())?;
@@ -69,6 +96,19 @@ pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> 
     }
     let line = json::line(report)?;
     write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())
+}
+
+/// Those of an earlier report are removed.
+fn write_objects(folder: &Path, objects: &[dicom::ResultObject]) -> Result<(), OutputError> {
+    for object in objects {
+        write_atomically(&folder.join(&object.name), &object.bytes)?;
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if !objects.iter().any(|object| entry.file_name() == *object.name) {
+            remove_old(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_old(path: &Path) -> Result<(), OutputError> {

@@ -3,11 +3,13 @@
 
 use std::path::Path;
 
+use embedded_graphics::mono_font::iso_8859_1::FONT_6X13;
 use image::RgbImage;
 use ndarray::ArrayView2;
 
 use super::canvas::{Area, Canvas, Colour};
-use super::{OutputError, encode_png, write_png};
+use super::montage::AMBER;
+use super::{OutputError, RESEARCH_USE, encode_png, write_png};
 use crate::label::{Class, FileName};
 use crate::patch::Grid;
 
@@ -115,6 +117,29 @@ pub fn draw(gray: ArrayView2<u8>, grid: Grid, classes: &[Option<Class>]) -> RgbI
     let slice = Area { x: 0, y: 0, columns: pixels(columns), rows: pixels(rows) };
     let placed = Placed { grid, slice, shrink: 1 };
     placed.draw(&mut canvas, classes, 2);
+    canvas.into_picture()
+}
+
+/// What stands above and below a slice that leaves the program alone.
+pub struct Caption {
+    /// Which slice it is, counted from 1, foot to head.
+    pub slice: usize,
+    /// Of how many.
+    pub slices: usize,
+    /// The slice's probability of hematoma.
+    pub score: f32,
+}
+
+/// A slice's picture between lines that say what it is.
+pub fn captioned(picture: &RgbImage, caption: &Caption) -> RgbImage {
+    const LINE: u32 = 20;
+    let (columns, rows) = picture.dimensions();
+    let mut canvas = Canvas::new(columns, rows + 2 * LINE, [0; 3]);
+    let Caption { slice, slices, score } = caption;
+    let line = format!("slice {slice} of {slices}, probability {score:.2}");
+    canvas.text(4, 4, &FONT_6X13, [255; 3], &line);
+    canvas.picture(0, LINE, picture);
+    canvas.text(4, rows + LINE + 4, &FONT_6X13, AMBER, RESEARCH_USE);
     canvas.into_picture()
 }
 

@@ -2,6 +2,7 @@
 //! What the report says is decided in `study`; nothing here changes a verdict.
 
 pub mod chart;
+pub mod dicom;
 pub mod files;
 pub mod grid;
 pub mod json;
@@ -117,6 +118,14 @@ pub enum OutputError {
     /// The slice's name cannot be part of a file name.
     #[error(transparent)]
     FileName(#[from] crate::label::FileNameError),
+    /// A DICOM object could not be made.
+    #[error("cannot make DICOM objects of study {study_uid}: {reason}")]
+    Object {
+        /// The study.
+        study_uid: String,
+        /// Why.
+        reason: String,
+    },
     /// A number of the report is infinite or not a number: our own mistake, never written out.
     #[error("{field} of the report is {value}, which JSON cannot hold")]
     NotFinite {

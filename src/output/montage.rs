@@ -32,7 +32,8 @@ const PAPER: Colour = [16, 19, 24];
 const PANEL: Colour = [30, 35, 43];
 const INK: Colour = [236, 239, 244];
 const FAINT_INK: Colour = [150, 159, 172];
-const AMBER: Colour = [255, 190, 60];
+/// Of the line that says what results are for.
+pub(super) const AMBER: Colour = [255, 190, 60];
 const RED_INK: Colour = [255, 110, 100];
 
 /// Gathers the slices of a series and draws them together.

@@ -52,6 +52,24 @@ impl Placement {
         placement
     }
 
+    /// Where centering brings the middle of a pixel, to the nearest pixel; None where that is outside.
+    ///
+    /// `size` are rows and columns of the slice.
+    pub fn place(&self, from: (usize, usize), size: (usize, usize)) -> Option<[usize; 2]> {
+        let (middle_row, middle_column) = ((size.0 / 2) as f64, (size.1 / 2) as f64);
+        let (shift_row, shift_column) = (f64::from(self.shift_rows), f64::from(self.shift_columns));
+        let (y, x) = (from.0 as f64 + shift_row - middle_row, from.1 as f64 + shift_column - middle_column);
+        let angle = self.rotation_deg.to_radians();
+        let (sin, cos) = (libm::sin(angle), libm::cos(angle));
+        // What `rotate` looks up, solved for where it puts it.
+        let (row, column) = (y * cos + x * sin + middle_row, x * cos - y * sin + middle_column);
+        let nearest = |at: f64, length: usize| {
+            let at = at.round();
+            (at >= 0.0 && at < length as f64).then_some(at as usize)
+        };
+        Some([nearest(row, size.0)?, nearest(column, size.1)?])
+    }
+
     /// Moves a plane the way the slice was moved: masks and labels follow their slice.
     ///
     /// # Shape
@@ -191,6 +209,24 @@ mod tests {
         assert_eq!((placement.shift_rows, placement.shift_columns), (21, -17));
         let (row, column) = middle(&gray);
         assert!((row - 128.0).abs() <= 0.5 && (column - 128.0).abs() <= 0.5, "{row} {column}");
+    }
+
+    #[test]
+    fn a_pixel_is_told_to_be_where_it_is_moved() {
+        for rotation_deg in [0.0, 9.0, -17.0] {
+            let placement = Placement { shift_rows: 14, shift_columns: -9, rotation_deg, head_pixels: 1 };
+            for (row, column) in [(100, 90), (128, 128), (40, 200), (141, 60)] {
+                let mut plane = Array2::zeros((256, 256));
+                // A block, since turning spreads a pixel over its neighbours.
+                plane.slice_mut(ndarray::s![row - 1..=row + 1, column - 1..=column + 1]).fill(200);
+                placement.apply(&mut plane);
+                let (there_row, there_column) = middle(&plane);
+                let [told_row, told_column] = placement.place((row, column), (256, 256)).unwrap();
+                assert!((told_row as f64 - there_row).abs() <= 1.0, "{rotation_deg} {row} {column}");
+                assert!((told_column as f64 - there_column).abs() <= 1.0, "{rotation_deg} {row} {column}");
+            }
+            assert_eq!(placement.place((255, 0), (256, 256)), None);
+        }
     }
 
     #[test]

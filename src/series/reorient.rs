@@ -89,6 +89,18 @@ impl Reorientation {
         }
     }
 
+    /// Where [`apply`](Self::apply) brings a pixel: row and column as stored to row and column in the view.
+    ///
+    /// `stored` are the rows and columns of the slice as stored.
+    pub fn place(self, row: usize, column: usize, stored: (usize, usize)) -> (usize, usize) {
+        let (rows, columns) = if self.transpose { (stored.1, stored.0) } else { stored };
+        let (row, column) = if self.transpose { (column, row) } else { (row, column) };
+        (
+            if self.upend { rows - 1 - row } else { row },
+            if self.mirror { columns - 1 - column } else { column },
+        )
+    }
+
     /// What is done, in words.
     fn words(self) -> &'static str {
         match (self.transpose, self.mirror, self.upend) {
@@ -150,6 +162,20 @@ mod tests {
     const RIGHT: [f64; 3] = [-1.0, 0.0, 0.0];
     const BACK: [f64; 3] = [0.0, 1.0, 0.0];
     const FRONT: [f64; 3] = [0.0, -1.0, 0.0];
+
+    #[test]
+    fn a_pixel_is_told_to_be_where_it_is_brought() {
+        let (rows, columns) = (3, 5);
+        for way in Reorientation::ALL {
+            let mut pixels: Vec<usize> = (0..rows * columns).collect();
+            way.apply(&mut pixels, columns);
+            let width = if way.transpose { rows } else { columns };
+            for stored in 0..rows * columns {
+                let (row, column) = way.place(stored / columns, stored % columns, (rows, columns));
+                assert_eq!(pixels[row * width + column], stored, "{way:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_way_of_lying_comes_into_the_standard_view() {

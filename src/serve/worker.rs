@@ -124,7 +124,7 @@ fn judge(
 ) -> Result<Answer, ServeError> {
     let since = Instant::now();
     let assembly = assemble(&mut known.headers, objects, limits);
-    let mut drawing = files::Drawing::default();
+    let mut drawing = files::Drawing::with_objects(limits);
     let mut report = match assembly.studies.first() {
         Some(study) => triage.judge(study, since, &mut drawing),
         None => triage.refuse(study_uid, RefusalCode::UnreadableInput, unread(&assembly)),

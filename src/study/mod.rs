@@ -20,7 +20,8 @@ use crate::label::Class;
 use crate::limits::Limits;
 use crate::model::Model;
 use crate::patch::Grid;
-use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, Study};
+use crate::prep::Placement;
+use crate::series::{self, LeftOut, LeftOutReason, NoSeries, Series, SliceEntry, Study};
 use crate::simd::Level;
 use crate::stream::SliceStream;
 use crate::window::Window;
@@ -52,8 +53,12 @@ impl Observer for () {}
 /// One slice as the network saw it, and what was found.
 #[derive(Clone, Copy)]
 pub struct JudgedSlice<'a> {
-    /// Place in the series, from 0.
+    /// Place among the slices of the report, from 0.
     pub index: usize,
+    /// Its file and header.
+    pub entry: &'a SliceEntry,
+    /// How centering moved it.
+    pub placement: Placement,
     /// The prepared gray levels.
     pub gray: ArrayView2<'a, u8>,
     /// The class of each place of the grid, row by row; `None` where the model has none for it.
@@ -211,7 +216,8 @@ impl Triage {
                     counts,
                 });
                 let index = report.slices.len() - 1;
-                observer.slice(JudgedSlice { index, gray: slice.gray.view(), classes: &classes });
+                let (gray, placement) = (slice.gray.view(), slice.placement);
+                observer.slice(JudgedSlice { index, entry, placement, gray, classes: &classes });
             }
         })?;
         report.timings = timings;

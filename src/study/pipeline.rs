@@ -10,7 +10,7 @@ use super::{Refusal, RefusalCode, Timings, milliseconds};
 use crate::engine::{self, Engine};
 use crate::model::Model;
 use crate::patch::{Grid, Neighbourhood, Patches, Pyramid, View};
-use crate::prep::{Preparation, Scratch};
+use crate::prep::{Placement, Preparation, Scratch};
 use crate::series::{Series, SliceEntry};
 use crate::stream::{SliceStream, StreamError};
 use crate::window::Window;
@@ -73,6 +73,7 @@ pub(super) struct Context {
 /// A slice's planes, ready to be cut.
 pub(super) struct Prepared {
     pub gray: Array2<u8>,
+    pub placement: Placement,
     pub sight: Sight,
     pyramid: Pyramid,
 }
@@ -353,7 +354,7 @@ impl<'a> Line<'_, 'a> {
                 let mut planes = planes.unwrap_or_else(|| Prepared::empty(*rows, *columns));
                 let gray = &mut planes.gray;
                 window.apply(&worker.hu, gray.as_slice_mut().expect("planes are in standard layout"));
-                steps.prepare(gray, &mut worker.scratch);
+                planes.placement = steps.prepare(gray, &mut worker.scratch);
                 planes.pyramid.fill(&*gray);
                 planes.sight = Sight::of(gray, &worker.hu);
                 Slot::Ready(Arc::new(planes))
@@ -405,7 +406,8 @@ impl<'a> Line<'_, 'a> {
 impl Prepared {
     fn empty(rows: usize, columns: usize) -> Self {
         let gray = Array2::zeros((rows, columns));
-        Self { pyramid: Pyramid::empty(rows, columns), gray, sight: Sight::default() }
+        let (placement, sight) = (Placement::default(), Sight::default());
+        Self { pyramid: Pyramid::empty(rows, columns), gray, placement, sight }
     }
 }
 

@@ -1,0 +1,216 @@
+//! Data sets, element by element, and the modules that all result objects share.
+
+use dicom_core::value::{DataSetSequence, PrimitiveValue, Value};
+use dicom_core::{DataElement, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
+use sha2::{Digest, Sha256};
+
+use super::codes::Code;
+use crate::dicom::{IMPLEMENTATION_UID, Inherited};
+
+/// A data set that is being made.
+#[derive(Clone)]
+pub struct DataSet(InMemDicomObject);
+
+impl DataSet {
+    pub fn new() -> DataSet {
+        DataSet(InMemDicomObject::new_empty())
+    }
+
+    /// Text of any representation.
+    pub fn text(mut self, tag: Tag, vr: VR, value: &str) -> DataSet {
+        self.0.put(DataElement::new(tag, vr, PrimitiveValue::from(value)));
+        self
+    }
+
+    /// A number of 16 bits.
+    pub fn short(mut self, tag: Tag, value: u16) -> DataSet {
+        self.0.put(DataElement::new(tag, VR::US, PrimitiveValue::from(value)));
+        self
+    }
+
+    /// Numbers of 32 bits.
+    pub fn longs(mut self, tag: Tag, values: &[u32]) -> DataSet {
+        self.0.put(DataElement::new(tag, VR::UL, PrimitiveValue::U32(values.into())));
+        self
+    }
+
+    /// A tag as a value.
+    pub fn pointer(mut self, tag: Tag, value: Tag) -> DataSet {
+        self.0.put(DataElement::new(tag, VR::AT, PrimitiveValue::Tags([value].as_slice().into())));
+        self
+    }
+
+    /// Decimal numbers.
+    pub fn decimals(self, tag: Tag, values: &[f64]) -> DataSet {
+        let texts: Vec<String> = values.iter().map(|&value| decimal(value)).collect();
+        self.text(tag, VR::DS, &texts.join("\\"))
+    }
+
+    /// Bytes.
+    pub fn bytes(mut self, tag: Tag, vr: VR, value: Vec<u8>) -> DataSet {
+        self.0.put(DataElement::new(tag, vr, PrimitiveValue::U8(value.into())));
+        self
+    }
+
+    /// A sequence.
+    pub fn items(mut self, tag: Tag, items: Vec<DataSet>) -> DataSet {
+        let items: Vec<InMemDicomObject> = items.into_iter().map(|item| item.0).collect();
+        self.0.put(DataElement::new(tag, VR::SQ, Value::Sequence(DataSetSequence::from(items))));
+        self
+    }
+
+    /// A sequence of one code.
+    pub fn code(self, tag: Tag, code: Code) -> DataSet {
+        let item = DataSet::new()
+            .text(tags::CODE_VALUE, VR::SH, code.value)
+            .text(tags::CODING_SCHEME_DESIGNATOR, VR::SH, code.scheme)
+            .text(tags::CODE_MEANING, VR::LO, code.meaning);
+        self.items(tag, vec![item])
+    }
+
+    /// As a file, explicit VR little endian.
+    ///
+    /// # Source
+    /// DICOM PS3.10 7.1.
+    pub fn file(self, sop_class_uid: &str, instance_uid: &str) -> Result<Vec<u8>, String> {
+        let object = self.text(tags::SOP_CLASS_UID, VR::UI, sop_class_uid).text(
+            tags::SOP_INSTANCE_UID,
+            VR::UI,
+            instance_uid,
+        );
+        let meta = FileMetaTableBuilder::new()
+            .media_storage_sop_class_uid(sop_class_uid)
+            .media_storage_sop_instance_uid(instance_uid)
+            .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+            .implementation_class_uid(IMPLEMENTATION_UID)
+            .implementation_version_name("HEMAPATCH");
+        let file = object.0.with_meta(meta).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        file.write_all(&mut bytes).map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+}
+
+/// Patient, study, equipment and series of a result object.
+///
+/// # Source
+/// DICOM PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.5.1, C.7.5.2.
+pub fn begin(origin: &Inherited, series: &Series<'_>) -> DataSet {
+    // What has to be there, if only empty.
+    let mut data_set = DataSet::new()
+        .text(tags::PATIENT_NAME, VR::PN, "")
+        .text(tags::PATIENT_ID, VR::LO, "")
+        .text(tags::PATIENT_BIRTH_DATE, VR::DA, "")
+        .text(tags::PATIENT_SEX, VR::CS, "")
+        .text(tags::STUDY_DATE, VR::DA, "")
+        .text(tags::STUDY_TIME, VR::TM, "")
+        .text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, "")
+        .text(tags::STUDY_ID, VR::SH, "")
+        .text(tags::ACCESSION_NUMBER, VR::SH, "");
+    for (tag, vr, value) in origin.elements() {
+        // The frame of reference belongs to objects that lie in it.
+        if series.is_placed
+            || ![tags::FRAME_OF_REFERENCE_UID, tags::POSITION_REFERENCE_INDICATOR].contains(&tag)
+        {
+            data_set = match vr {
+                // The writer takes up the character set where it is a text; all others keep their bytes.
+                VR::CS | VR::UI => data_set.text(tag, vr, &String::from_utf8_lossy(value)),
+                _ => data_set.bytes(tag, vr, value.to_vec()),
+            };
+        }
+    }
+    if series.is_placed && origin.plain(tags::POSITION_REFERENCE_INDICATOR).is_none() {
+        data_set = data_set.text(tags::POSITION_REFERENCE_INDICATOR, VR::LO, "");
+    }
+    let (date, time) = moment(origin);
+    data_set
+        .text(tags::MODALITY, VR::CS, series.modality)
+        .text(tags::SERIES_INSTANCE_UID, VR::UI, &series.uid)
+        .text(tags::SERIES_NUMBER, VR::IS, series.number)
+        .text(tags::SERIES_DESCRIPTION, VR::LO, series.description)
+        .text(tags::MANUFACTURER, VR::LO, "hemapatch")
+        .text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "hemapatch")
+        .text(tags::DEVICE_SERIAL_NUMBER, VR::LO, "none")
+        .text(tags::SOFTWARE_VERSIONS, VR::LO, concat!("hemapatch ", env!("CARGO_PKG_VERSION")))
+        .text(tags::CONTENT_DATE, VR::DA, date)
+        .text(tags::CONTENT_TIME, VR::TM, time)
+}
+
+/// A series of result objects.
+pub struct Series<'a> {
+    pub modality: &'a str,
+    pub uid: String,
+    pub number: &'a str,
+    pub description: &'a str,
+    /// Whether its objects lie in the frame of reference.
+    pub is_placed: bool,
+}
+
+/// Date and time that results bear: the study's, so that the same study gives the same bytes whenever it is judged.
+fn moment(origin: &Inherited) -> (&str, &str) {
+    let is_date = |text: &&str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_time =
+        |text: &&str| text.len() >= 2 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let date = origin.plain(tags::STUDY_DATE).filter(is_date).unwrap_or("19000101");
+    (date, origin.plain(tags::STUDY_TIME).filter(is_time).unwrap_or("000000"))
+}
+
+/// A UID that the same parts always give.
+///
+/// # Source
+/// DICOM PS3.5 B.2: a UUID as a number; version and variant as RFC 9562 has them for hashes of one's own (version 8).
+pub fn uid(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut number = [0; 16];
+    number.copy_from_slice(&digest[..16]);
+    number[6] = number[6] & 0x0F | 0x80;
+    number[8] = number[8] & 0x3F | 0x80;
+    format!("2.25.{}", u128::from_be_bytes(number))
+}
+
+/// A decimal string: at most 16 characters.
+///
+/// # Source
+/// DICOM PS3.5 table 6.2-1, DS.
+pub fn decimal(value: f64) -> String {
+    let shortest = value.to_string();
+    if shortest.len() <= 16 {
+        return shortest;
+    }
+    // As many digits as there is room for; the sign, one digit, the point and an exponent take the rest.
+    (0..=12)
+        .rev()
+        .map(|digits| format!("{value:.digits$e}"))
+        .find(|text| text.len() <= 16)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_fit_and_keep_what_they_can() {
+        for value in
+            [0.0, -0.1, 1.0 / 3.0, -123_456.789_012_345, 1e-9, -1.234_567_890_123e-101, f64::MAX / 3.0]
+        {
+            let text = decimal(value);
+            assert!(text.len() <= 16, "{text}");
+            assert!((text.parse::<f64>().unwrap() - value).abs() <= value.abs() * 1e-8, "{text}");
+        }
+    }
+
+    #[test]
+    fn uids_are_the_same_again_and_differ_where_a_part_does() {
+        assert_eq!(uid(&["a", "b"]), uid(&["a", "b"]));
+        assert_ne!(uid(&["a", "b"]), uid(&["ab", ""]));
+        assert!(uid(&[]).len() <= 64);
+    }
+}
