@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm fuzz setup dist deb cross lint doc bench bench-peers clean
+.PHONY: demo test test-arm fuzz setup dist deb cross lint doc bench bench-peers bench-storage clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -65,6 +65,12 @@ bench:
 bench-peers:
 	PYTHON="$(PYTHON)" benches/peers/setup
 	benches/peers/.venv/bin/python benches/peers/compare.py $(PEERS)
+
+## bench-storage: how many slices a second the service keeps, beside storescp and Orthanc, in turns; installs them
+bench-storage:
+	scripts/apt dcmtk orthanc
+	$(CARGO) build --release --bin hemapatch
+	$(PYTHON) benches/peers/storage.py $(PEERS)
 
 clean:
 	$(CARGO) clean
