@@ -5,7 +5,9 @@
 pub mod alert;
 pub mod cli;
 pub mod codec;
+pub mod deliver;
 pub mod dicom;
+pub mod dimse;
 pub mod engine;
 pub mod error;
 pub mod evidence;

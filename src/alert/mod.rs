@@ -23,7 +23,7 @@ pub use command::run;
 use crate::spool::{SpoolError, make_folder, move_durably, write_durably};
 
 /// Time before somebody who could not be told is told again; the last one counts for all that follow.
-const AGAIN: [Duration; 4] =
+pub const AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
 
 /// What somebody may be told of.
@@ -207,4 +207,10 @@ impl Teller {
         notices.sort();
         notices.into_iter().map(|(_, path)| path).collect()
     }
+}
+
+/// Whether a name from a configuration can be that of a folder.
+pub fn is_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (1..=32).contains(&name.len()) && name.chars().all(is_letter)
 }

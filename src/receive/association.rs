@@ -5,13 +5,17 @@ use std::time::{Duration, Instant};
 
 use dicom_ul::pdu::{AbortRQServiceProviderReason, AbortRQSource, PDataValue, PDataValueType, Pdu};
 
-use super::command::{self, Command, Status, field};
 use super::negotiate::{Context, negotiate};
 use super::store::{Incoming, Refused, Stored};
-use super::wire::{Timed, Unit, Value, Wire, WireError};
 use super::{Event, Settings};
+use crate::dimse::{
+    COMMITMENT, Command, MOST_BYTES, Report, Status, Timed, Unit, Value, Wire, WireError, field,
+};
 use crate::limits::Limits;
 use crate::spool::Spool;
+
+/// Bytes of a report on what an archive keeps.
+const MOST_REPORT: usize = 1 << 20;
 
 /// How an association ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ enum Expected<'a> {
     Nothing,
     /// It is an object.
     Object(Command, Incoming<'a>),
+    /// It is a report on what an archive keeps.
+    Report(Command, Vec<u8>),
     /// It belongs to something that failed: it is read over, and then answered so.
     Refused(Command, Refused),
 }
@@ -81,7 +87,7 @@ fn begin<S: Timed>(wire: &mut Wire<S>, from: IpAddr, settings: &Settings) -> Res
         Ok(_) => return Err(End::Aborted("no request for an association".to_owned())),
         Err(error) => return Err(error.into()),
     };
-    match negotiate(&request, from, &settings.ae_title, &settings.peers, settings.pdu_bytes) {
+    match negotiate(&request, from, settings) {
         Ok((answer, contexts)) => {
             wire.send(&answer.into())?;
             Ok(contexts)
@@ -153,7 +159,7 @@ impl Association<'_> {
             if !matches!(self.expected, Expected::Nothing) {
                 return Err(aborted("a command within a data set"));
             }
-            if self.command.len() + value.data.len() > command::MOST_BYTES {
+            if self.command.len() + value.data.len() > MOST_BYTES {
                 return Err(aborted("a command that is too long"));
             }
             self.command.extend(value.data);
@@ -173,6 +179,12 @@ impl Association<'_> {
                     self.expected = Expected::Refused(command.clone(), refused);
                 }
             }
+            Expected::Report(_, report) => {
+                if report.len() + value.data.len() > MOST_REPORT {
+                    return Err(aborted("a report that is too long"));
+                }
+                report.extend(value.data);
+            }
         }
         if !value.is_last {
             return Ok(None);
@@ -180,6 +192,10 @@ impl Association<'_> {
         let (command, ended) = match std::mem::replace(&mut self.expected, Expected::Nothing) {
             Expected::Nothing => return Ok(None),
             Expected::Refused(command, refused) => (command, Err(refused)),
+            Expected::Report(command, report) => {
+                let answer = self.note(&command, &report);
+                return Ok(Some((context.id, answer)));
+            }
             Expected::Object(command, incoming) => {
                 let ended = incoming.finish(&command, self.limits);
                 (command, ended)
@@ -201,6 +217,10 @@ impl Association<'_> {
                 };
                 None
             }
+            field::N_EVENT_REPORT_RQ if command.has_data_set && context.sop_class_uid == COMMITMENT.0 => {
+                self.expected = Expected::Report(command, Vec::new());
+                None
+            }
             // There is nothing to cancel, and it has no answer.
             field::C_CANCEL_RQ => None,
             _ => {
@@ -213,6 +233,17 @@ impl Association<'_> {
                 }
                 Some(command.answer(refused.status, &refused.why))
             }
+        }
+    }
+
+    /// What an archive keeps. Whose question it answers is for others to find out.
+    fn note(&self, command: &Command, report: &[u8]) -> Vec<u8> {
+        match Report::read(report) {
+            Some(report) => {
+                (self.tell)(Event::Reported(report));
+                command.answer(Status::Success, "")
+            }
+            None => command.answer(Status::CannotUnderstand, "no report on storage commitment"),
         }
     }
 

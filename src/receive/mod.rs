@@ -1,15 +1,13 @@
-//! Objects that scanners and archives send: a Storage SCP that also answers C-ECHO.
+//! Objects that scanners and archives send: a Storage SCP that also answers C-ECHO, and hears what archives keep.
 //! What the objects say is left to `dicom`, where they go to `spool`, what is done with them to `serve`.
 //!
 //! Nobody is let in who is not listed, by title and address. An object is answered with success once it is durable in
 //! the spool. Nothing of a peer is held in memory but one unit; its objects go straight to the disk.
 
 mod association;
-mod command;
 mod negotiate;
 mod peers;
 mod store;
-mod wire;
 
 use std::io;
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -17,8 +15,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use association::End;
-pub use peers::{AeTitle, Network, Peer};
+pub use peers::{Network, Peer};
 
+use crate::dimse::{AeTitle, Report};
 use crate::limits::Limits;
 use crate::spool::Spool;
 
@@ -43,6 +42,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Time for an object.
     pub object_time: Duration,
+    /// Whether archives may report what they keep.
+    pub reports: bool,
 }
 
 /// What happens, as it is told to whoever serves.
@@ -64,6 +65,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// An archive tells what it keeps.
+    Reported(Report),
 }
 
 /// Takes connections for ever. Each association has a thread; `tell` hears of what happens in the association of a number,

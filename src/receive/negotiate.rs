@@ -9,14 +9,13 @@ use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
     AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason as Reason, UserVariableItem,
+    PresentationContextResult, PresentationContextResultReason as Reason, RequestorRoles, UserVariableItem,
 };
 
-use super::peers::{AeTitle, Peer};
+use super::Settings;
+use super::peers::Peer;
 use crate::dicom::IMPLEMENTATION_UID;
-
-/// PS3.7 A.2.1: the only application context that there is.
-const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+use crate::dimse::{APPLICATION_CONTEXT, AeTitle, COMMITMENT, VERSION_NAME};
 
 /// What may be sent: CT, a slice an object or many. What else belongs to a study, such as dose reports, has no slices.
 const STORED_CLASSES: [&str; 3] = [
@@ -48,6 +47,9 @@ const STORED_SYNTAXES: [&str; 19] = [
     uids::HTJ2K,
 ];
 
+/// How a report on what is kept may be written: as everybody can.
+const REPORT_SYNTAXES: [&str; 1] = [uids::IMPLICIT_VR_LITTLE_ENDIAN];
+
 /// How a question without a data set may be written: it is not.
 const ECHO_SYNTAXES: [&str; 2] = [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_LITTLE_ENDIAN];
 
@@ -63,9 +65,7 @@ pub struct Context {
 pub fn negotiate(
     request: &AssociationRQ,
     from: IpAddr,
-    ae_title: &AeTitle,
-    peers: &[Peer],
-    pdu_bytes: u32,
+    settings: &Settings,
 ) -> Result<(AssociationAC, Vec<Context>), (AssociationRJ, &'static str)> {
     use AssociationRJServiceUserReason as User;
     if request.protocol_version & 1 == 0 {
@@ -79,24 +79,25 @@ pub fn negotiate(
     }
     let is = |title: &AeTitle, text: &str| title.as_str() == text.trim_matches([' ', '\0']);
     // Before its own name is looked at: whoever does not know ours learns nothing of the list.
-    if !is(ae_title, &request.called_ae_title) {
+    if !is(&settings.ae_title, &request.called_ae_title) {
         return wrong(User::CalledAETitleNotRecognized, "it calls another title");
     }
     let known = |peer: &Peer| is(&peer.ae_title, &request.calling_ae_title) && peer.address.contains(from);
-    if !peers.iter().any(known) {
+    if !settings.peers.iter().any(known) {
         return wrong(User::CallingAETitleNotRecognized, "its title is not listed for its address");
     }
     let mut agreed: Vec<Context> = Vec::new();
-    let results = request.presentation_contexts.iter().map(|proposed| match agree(proposed) {
-        Ok(context) if !agreed.iter().any(|other| other.id == context.id) => {
-            agreed.push(context.clone());
-            result(proposed.id, Reason::Acceptance, context.transfer_syntax)
-        }
-        // A number that was given twice.
-        Ok(_) => result(proposed.id, Reason::NoReason, uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()),
-        Err(reason) => result(proposed.id, reason, uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()),
-    });
-    let answer = AssociationAC {
+    let results =
+        request.presentation_contexts.iter().map(|proposed| match agree(proposed, settings.reports) {
+            Ok(context) if !agreed.iter().any(|other| other.id == context.id) => {
+                agreed.push(context.clone());
+                result(proposed.id, Reason::Acceptance, context.transfer_syntax)
+            }
+            // A number that was given twice.
+            Ok(_) => result(proposed.id, Reason::NoReason, uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()),
+            Err(reason) => result(proposed.id, reason, uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned()),
+        });
+    let mut answer = AssociationAC {
         protocol_version: 1,
         application_context_name: APPLICATION_CONTEXT.to_owned(),
         // PS3.8 9.3.3: sent back as they came.
@@ -104,18 +105,31 @@ pub fn negotiate(
         calling_ae_title: request.calling_ae_title.clone(),
         presentation_contexts: results.collect(),
         user_variables: vec![
-            UserVariableItem::MaxLength(pdu_bytes),
+            UserVariableItem::MaxLength(settings.pdu_bytes),
             UserVariableItem::ImplementationClassUID(IMPLEMENTATION_UID.to_owned()),
-            UserVariableItem::ImplementationVersionName("HEMAPATCH".to_owned()),
+            UserVariableItem::ImplementationVersionName(VERSION_NAME.to_owned()),
         ],
     };
+    answer.user_variables.extend(request.user_variables.iter().filter_map(role));
     Ok((answer, agreed))
 }
 
-fn agree(proposed: &PresentationContextProposed) -> Result<Context, Reason> {
+/// Whoever asks for an association is the one that asks in it, but for an archive that reports.
+///
+/// # Source
+/// DICOM PS3.7 D.3.3.4; PS3.4 J.3.
+fn role(proposed: &UserVariableItem) -> Option<UserVariableItem> {
+    let UserVariableItem::ScuScpRoleSelectionSubItem(class, roles) = proposed else { return None };
+    let is_report = class.trim_end_matches('\0') == COMMITMENT.0;
+    let roles = RequestorRoles { scu: roles.scu && !is_report, scp: roles.scp && is_report };
+    Some(UserVariableItem::ScuScpRoleSelectionSubItem(class.clone(), roles))
+}
+
+fn agree(proposed: &PresentationContextProposed, reports: bool) -> Result<Context, Reason> {
     let class = proposed.abstract_syntax.trim_end_matches('\0');
     let syntaxes: &[&str] = match class {
         uids::VERIFICATION => &ECHO_SYNTAXES,
+        class if class == COMMITMENT.0 && reports => &REPORT_SYNTAXES,
         class if STORED_CLASSES.contains(&class) => &STORED_SYNTAXES,
         _ => return Err(Reason::AbstractSyntaxNotSupported),
     };
@@ -137,6 +151,7 @@ fn reject(source: AssociationRJSource) -> AssociationRJ {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn request() -> AssociationRQ {
         let context = |id, class: &str, syntaxes: &[&str]| PresentationContextProposed {
@@ -161,9 +176,29 @@ mod tests {
     }
 
     fn answer(request: &AssociationRQ, from: &str) -> Result<(AssociationAC, Vec<Context>), &'static str> {
+        answer_where(request, from, false)
+    }
+
+    fn answer_where(
+        request: &AssociationRQ,
+        from: &str,
+        reports: bool,
+    ) -> Result<(AssociationAC, Vec<Context>), &'static str> {
         let title = |text: &str| AeTitle::try_from(text.to_owned()).unwrap();
         let peers = [Peer { ae_title: title("CT1"), address: "10.1.0.0/16".parse().unwrap() }];
-        negotiate(request, from.parse().unwrap(), &title("HEMAPATCH"), &peers, 65_536).map_err(|(_, why)| why)
+        let settings = Settings {
+            ae_title: title("HEMAPATCH"),
+            peers: peers.to_vec(),
+            associations: 1,
+            associations_per_second: 1,
+            pdu_bytes: 65_536,
+            object_bytes: 1,
+            idle: Duration::ZERO,
+            patience: Duration::ZERO,
+            object_time: Duration::ZERO,
+            reports,
+        };
+        negotiate(request, from.parse().unwrap(), &settings).map_err(|(_, why)| why)
     }
 
     #[test]
@@ -175,6 +210,27 @@ mod tests {
         let agreed: Vec<_> =
             agreed.iter().map(|context| (context.id, context.transfer_syntax.as_str())).collect();
         assert_eq!(agreed, [(1, uids::IMPLICIT_VR_LITTLE_ENDIAN), (3, uids::EXPLICIT_VR_LITTLE_ENDIAN)]);
+    }
+
+    #[test]
+    fn an_archive_may_report_where_reports_are_waited_for() {
+        let mut request = request();
+        let (class, syntax) = (COMMITMENT.0.to_owned(), uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned());
+        let proposed = PresentationContextProposed {
+            id: 9,
+            abstract_syntax: class.clone(),
+            transfer_syntaxes: vec![syntax],
+        };
+        request.presentation_contexts = vec![proposed];
+        let role = |scu, scp| {
+            UserVariableItem::ScuScpRoleSelectionSubItem(class.clone(), RequestorRoles { scu, scp })
+        };
+        request.user_variables = vec![role(true, true)];
+        let (accepted, agreed) = answer_where(&request, "10.1.2.3", true).unwrap();
+        assert_eq!(agreed.len(), 1);
+        assert!(accepted.user_variables.contains(&role(false, true)));
+        let (_, agreed) = answer(&request, "10.1.2.3").unwrap();
+        assert!(agreed.is_empty());
     }
 
     #[test]

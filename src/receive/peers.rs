@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::dimse::AeTitle;
+
 /// Somebody who may send.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,34 +15,6 @@ pub struct Peer {
     pub ae_title: AeTitle,
     /// Where it sends from: an address, or a network such as 10.1.0.0/16.
     pub address: Network,
-}
-
-/// The name of a program that speaks DICOM: 1 to 16 letters, without backslashes and control characters.
-///
-/// # Source
-/// DICOM PS3.5 table 6.2-1, AE; spaces around it do not count.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct AeTitle(String);
-
-impl TryFrom<String> for AeTitle {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<AeTitle, String> {
-        let title = text.trim_matches(' ');
-        let is_letter = |byte: u8| (0x20..0x7F).contains(&byte) && byte != b'\\';
-        if title.is_empty() || title.len() > 16 || !title.bytes().all(is_letter) {
-            return Err(format!("{text:?} is no application entity title: 1 to 16 letters, no backslash"));
-        }
-        Ok(AeTitle(title.to_owned()))
-    }
-}
-
-impl AeTitle {
-    /// The title, without spaces around it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// Addresses with the same first bits.
@@ -112,15 +86,6 @@ mod tests {
         assert!(contains("2001:db8::/32", "2001:db8:1::1") && contains("::/0", "1.2.3.4"));
         for wrong in ["", "localhost", "10.1.0.0/33", "10.1.0.0/", "10.1.0.0/-1", "::/129", "10.1"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn titles_have_the_standards_form() {
-        let title = |text: &str| AeTitle::try_from(text.to_owned());
-        assert_eq!(title(" CT1 ").unwrap().as_str(), "CT1");
-        for wrong in ["", "   ", "12345678901234567", "A\\B", "A\nB", "\u{c4}"] {
-            assert!(title(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::command::{Command, Status};
 use super::negotiate::Context;
 use crate::dicom::{self, IMPLEMENTATION_UID, Object};
+use crate::dimse::{Command, Status};
 use crate::limits::Limits;
 use crate::mapped::Mapped;
 use crate::series::Chain;
@@ -29,7 +29,7 @@ impl From<SpoolError> for Refused {
     fn from(error: SpoolError) -> Refused {
         // Either way it is nothing about the object, and may be otherwise later.
         let why = if error.is_full() { "no room on the disk" } else { "the disk refuses" };
-        Refused::new(Status::OutOfResources, format!("{why}: {error}"))
+        Refused::new(Status::OutOfResources, format!("{why}: {}", error.reason()))
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::alert::{Occasion, Way};
-use crate::receive::{AeTitle, Peer, Settings};
+use crate::alert::{Occasion, Way, is_name};
+use crate::deliver::Destination;
+use crate::dimse::AeTitle;
+use crate::receive::{Peer, Settings};
 
 /// Everything that can be set. What is absent has the default written here.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,6 +27,9 @@ pub struct Config {
     /// Who is told.
     #[serde(default)]
     pub alert: Vec<Alert>,
+    /// Where results go.
+    #[serde(default)]
+    pub deliver: Vec<Destination>,
 }
 
 /// `[spool]`
@@ -46,7 +51,7 @@ pub struct Receive {
     #[serde(default = "loopback")]
     pub listen: SocketAddr,
     /// Our title.
-    #[serde(default = "hemapatch")]
+    #[serde(default)]
     pub ae_title: AeTitle,
     /// Who may send. Nobody else is let in.
     #[serde(default)]
@@ -141,9 +146,6 @@ fn sixty() -> u64 {
 fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 11112))
 }
-fn hemapatch() -> AeTitle {
-    AeTitle::try_from("HEMAPATCH".to_owned()).expect("a title")
-}
 fn alerts() -> Vec<Occasion> {
     vec![Occasion::Early, Occasion::Alert]
 }
@@ -224,8 +226,7 @@ impl Config {
             return Err(("study.settled_s", "must lie between 0 and quiet_s".into()));
         }
         for (index, alert) in self.alert.iter().enumerate() {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if alert.name.is_empty() || alert.name.len() > 32 || !alert.name.chars().all(is_name) {
+            if !is_name(&alert.name) {
                 return Err((
                     "alert.name",
                     format!("{:?} is not 1 to 32 letters, digits, - or _", alert.name),
@@ -245,6 +246,12 @@ impl Config {
                 _ => {}
             }
         }
+        for (index, destination) in self.deliver.iter().enumerate() {
+            destination.check()?;
+            if self.deliver[..index].iter().any(|other| other.name == destination.name) {
+                return Err(("deliver.name", format!("{:?} occurs twice", destination.name)));
+            }
+        }
         Ok(())
     }
 }
@@ -262,6 +269,7 @@ impl Receive {
             idle: Duration::from_secs(self.idle_s),
             patience: Duration::from_secs(10),
             object_time: Duration::from_secs(300),
+            reports: true,
         }
     }
 }

@@ -20,6 +20,8 @@ use thiserror::Error;
 pub use config::{Config, ConfigError};
 
 use crate::alert::{self, Channel};
+use crate::deliver::{self, News, Outbox};
+use crate::dimse::Report;
 use crate::limits::Limits;
 use crate::output::OutputError;
 use crate::receive::{self, Event};
@@ -68,13 +70,22 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         channels.push(channel);
         tellers.push((alert.name.clone(), teller));
     }
+    let (mut outboxes, mut couriers): (Vec<Outbox>, Vec<_>) = (Vec::new(), Vec::new());
+    for destination in &config.deliver {
+        let folder = config.spool.folder.join("deliver").join(&destination.name);
+        let Some(to) = destination.to() else { continue };
+        let (outbox, courier) = deliver::outbox_in(folder, destination.on.clone(), to)?;
+        outboxes.push(outbox);
+        couriers.push((destination.name.clone(), courier));
+    }
+    let (channels, outboxes) = (channels, outboxes);
     // Before anything is taken up: whoever cannot listen should not work on what another box may be given.
     let listener = config.receive.as_ref().map(|receive| {
         let address = receive.listen;
         TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
     });
     let listener = listener.transpose()?;
-    let mut studies = Studies::resume(&spool, &config.study, &channels, &journal)?;
+    let mut studies = Studies::resume(&spool, &config.study, &channels, &outboxes, &journal)?;
     let (happened, happenings) = channel();
     std::thread::scope(|scope| {
         let journal = &journal;
@@ -85,6 +96,9 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                     Err(why) => journal.tell("not_told", &[("alert", &name), ("why", why)]),
                 });
             });
+        }
+        for (name, courier) in couriers {
+            scope.spawn(move || courier.deliver(&|news| note(journal, &name, &news)));
         }
         let working = scope.spawn(move || {
             if let Err(error) = studies.work(&happenings) {
@@ -114,6 +128,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                     let (status, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
                     journal.tell("not_stored", &[("study", &study), ("status", &status), ("why", &why)]);
                 }
+                Event::Reported(report) => take(journal, &outboxes, &report),
             };
             let ended = |association: u64, from: IpAddr, end: receive::End| {
                 journal.tell("association", &[("from", &from.to_string()), ("ended", &format!("{end:?}"))]);
@@ -129,6 +144,35 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(())
     })
+}
+
+/// Tells what became of results.
+fn note(journal: &Journal, destination: &str, news: &News<'_>) {
+    let to = ("to", destination);
+    match news {
+        News::Delivered { study_uid, objects, confirmed_by } => {
+            let objects = objects.to_string();
+            let fields = [to, ("study", study_uid), ("objects", &objects), ("confirmed_by", confirmed_by)];
+            journal.tell("delivered", &fields);
+        }
+        News::NotDelivered { study_uid, why } => {
+            journal.tell("not_delivered", &[to, ("study", study_uid), ("why", why)]);
+        }
+        News::Refused { study_uid, why } => {
+            journal.tell("delivery_refused", &[to, ("study", study_uid), ("why", why)]);
+        }
+    }
+}
+
+/// Hands an archive's report to whoever waits for it.
+fn take(journal: &Journal, outboxes: &[Outbox], report: &Report) {
+    let taken: Result<Vec<bool>, SpoolError> = outboxes.iter().map(|outbox| outbox.report(report)).collect();
+    match taken {
+        Ok(taken) if taken.contains(&true) => {}
+        Ok(_) => journal.tell("report_not_asked_for", &[]),
+        // It is asked for again.
+        Err(error) => journal.tell("report_not_taken", &[("why", &error.reason())]),
+    }
 }
 
 /// The spool's key, made when it is needed first.

@@ -17,7 +17,8 @@ use super::journal::Journal;
 use super::process::Process;
 use super::worker::{Answer, Request};
 use crate::alert::{Channel, Notice, Occasion};
-use crate::spool::{Spool, SpoolError, write_durably};
+use crate::deliver::Outbox;
+use crate::spool::{Spool, SpoolError, sync_folder, write_durably};
 
 /// What the rest of the service tells of.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ pub struct Studies<'a> {
     spool: &'a Spool,
     settings: &'a Settings,
     channels: &'a [Channel],
+    outboxes: &'a [Outbox],
     journal: &'a Journal,
     open: BTreeMap<String, Open>,
     process: Option<Process>,
@@ -74,16 +76,21 @@ impl<'a> Studies<'a> {
         spool: &'a Spool,
         settings: &'a Settings,
         channels: &'a [Channel],
+        outboxes: &'a [Outbox],
         journal: &'a Journal,
     ) -> Result<Studies<'a>, SpoolError> {
         let mut studies =
-            Studies { spool, settings, channels, journal, open: BTreeMap::new(), process: None };
+            Studies { spool, settings, channels, outboxes, journal, open: BTreeMap::new(), process: None };
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
             let objects = count(&folder.join("objects"));
             let verdict = studies.verdict(&study_uid)?;
             if let Some(verdict) = &verdict {
                 studies.tell(&study_uid, verdict)?;
+                // Of others, the results may be half of those of the next verdict.
+                if verdict.objects == objects {
+                    studies.deliver(&study_uid, verdict.outcome)?;
+                }
             }
             if verdict.is_none_or(|verdict| verdict.objects != objects) && objects > 0 {
                 studies.open.insert(study_uid, Open::new(objects));
@@ -196,16 +203,22 @@ impl<'a> Studies<'a> {
             let Some(open) = self.open.get(&study_uid) else { continue };
             let (objects, deaths) = (open.objects, open.deaths);
             let folder = self.spool.study(&study_uid);
+            let results = folder.join("results");
             let (outcome, report) = if deaths >= 2 {
+                // Those of an earlier verdict do not go with this one.
+                let _ = fs::remove_dir_all(&results);
                 (Occasion::Refused, refused(&study_uid))
             } else {
                 let request = Request::Judge {
                     study_uid: study_uid.clone(),
                     objects: folder.join("objects"),
-                    results: folder.join("results"),
+                    results: results.clone(),
                 };
                 match self.ask(&study_uid, &request) {
-                    Some(Answer::Judged { outcome, report }) => (outcome, report),
+                    Some(Answer::Judged { outcome, report }) => {
+                        make_durable(&results)?;
+                        (outcome, report)
+                    }
                     // Tried once more; after that, it is refused.
                     _ => continue,
                 }
@@ -222,6 +235,7 @@ impl<'a> Studies<'a> {
             write_durably(&folder.join("verdict.json"), line.as_bytes())?;
             self.journal.tell("verdict", &[("study", &study_uid), ("outcome", outcome.name())]);
             self.tell(&study_uid, &verdict)?;
+            self.deliver(&study_uid, outcome)?;
             // What came meanwhile is noted before it is asked for the next time.
             if count(&folder.join("objects")) == objects {
                 self.open.remove(&study_uid);
@@ -270,6 +284,11 @@ impl<'a> Studies<'a> {
         self.post(study_uid, verdict.outcome, verdict.revision, &verdict.report)
     }
 
+    fn deliver(&self, study_uid: &str, outcome: Occasion) -> Result<(), SpoolError> {
+        let objects = self.spool.study(study_uid).join("results/dicom");
+        self.outboxes.iter().try_for_each(|outbox| outbox.post(outcome, study_uid, &objects))
+    }
+
     fn post(
         &self,
         study_uid: &str,
@@ -304,6 +323,16 @@ impl Open {
         };
         Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
     }
+}
+
+/// Makes the names of results durable; their contents are.
+fn make_durable(results: &Path) -> Result<(), SpoolError> {
+    for folder in [&results.join("dicom"), results] {
+        if folder.is_dir() {
+            sync_folder(folder)?;
+        }
+    }
+    Ok(())
 }
 
 /// Objects in a folder; 0 where it is not there yet.

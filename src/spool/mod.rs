@@ -85,6 +85,16 @@ impl SpoolError {
             _ => false,
         }
     }
+
+    /// What it is, without paths, which have UIDs in them: for peers and logs.
+    pub fn reason(&self) -> String {
+        match self {
+            SpoolError::Io { source, .. } => source.to_string(),
+            SpoolError::Full { .. } => self.to_string(),
+            SpoolError::Held { .. } => "another process holds the spool".to_owned(),
+            SpoolError::NotASpool { .. } => "no spool of this program".to_owned(),
+        }
+    }
 }
 
 /// For `map_err`: the error of a path.
@@ -280,7 +290,10 @@ pub fn move_durably(from: &Path, to: &Path) -> Result<(), SpoolError> {
 }
 
 /// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
+///
+/// # Errors
+/// The disk.
+pub fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
 

@@ -13,6 +13,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use serde_json::Value;
 use std::net::TcpStream;
 
+pub mod orthanc;
 #[path = "../program/mod.rs"]
 pub mod program;
 

@@ -1,5 +1,5 @@
 //! Protocol data units on a connection: read whole, each within its time and size.
-//! What they ask for is left to `association`; what they mean byte by byte to `dicom_ul`, but for data, which are many.
+//! What they ask for is left to `receive` and `requestor`; what they mean byte by byte to `dicom_ul`, but for data, which are many.
 //!
 //! # Source
 //! DICOM PS3.8 9.3.
@@ -40,8 +40,11 @@ pub enum WireError {
     /// The peer is gone, within a unit.
     #[error("the connection ended within a unit")]
     CutOff,
-    /// Nothing came, or too slowly.
+    /// Nothing came.
     #[error("nothing came in time")]
+    Quiet,
+    /// A unit began and did not end in time.
+    #[error("a unit came too slowly")]
     TooSlow,
     /// A unit is longer than was agreed on.
     #[error("a unit of {length} bytes, over the limit of {limit}")]
@@ -74,9 +77,13 @@ pub struct Values<'a> {
 
 /// A part of a command or of a data set.
 pub struct Value<'a> {
+    /// Number of the context it was said in.
     pub context: u8,
+    /// Of a command, not of a data set.
     pub is_command: bool,
+    /// Whether it is the last of its command or data set.
     pub is_last: bool,
+    /// Its bytes.
     pub data: &'a [u8],
 }
 
@@ -120,7 +127,10 @@ impl<S: Timed> Wire<S> {
     pub fn read(&mut self, idle: Duration, whole: Duration) -> Result<Unit<'_>, WireError> {
         let mut head = [0; HEAD];
         let begun = Instant::now();
-        self.fill(&mut head[..1], begun + idle, WireError::Ended)?;
+        self.fill(&mut head[..1], begun + idle, WireError::Ended).map_err(|error| match error {
+            WireError::TooSlow => WireError::Quiet,
+            error => error,
+        })?;
         let until = Instant::now() + whole;
         self.fill(&mut head[1..], until, WireError::CutOff)?;
         let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);

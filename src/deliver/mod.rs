@@ -1,0 +1,337 @@
+//! Where results go: DICOM objects into archives, each until the archive says that it keeps it.
+//! What the objects say is left to `output`, when there are any to `serve`.
+//!
+//! A courier for each destination works on a [queue](queue), a folder that survives crashes. Whoever is away is tried again;
+//! what is refused again and again is put aside with the reason, and the rest goes on.
+
+mod config;
+mod objects;
+mod queue;
+mod send;
+mod stow;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+pub use config::{Destination, Dicom, Stow, To};
+
+use crate::alert::{AGAIN, Occasion};
+use crate::dimse::{PeerError, Report};
+use crate::spool::SpoolError;
+use objects::Object;
+use queue::{Entry, Queue};
+
+/// Time for a report on what is kept to come before it is asked for again.
+const CONFIRMATION: Duration = Duration::from_secs(300);
+
+/// How often an object is refused before it is put aside: half an hour, in which somebody may mend the archive.
+const REFUSALS: usize = 8;
+
+/// What a courier tells of.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The objects of a study are where they should be.
+    Delivered {
+        /// The study.
+        study_uid: &'a str,
+        /// How many objects.
+        objects: usize,
+        /// What is known for sure: `storage commitment`, or only `its answer`.
+        confirmed_by: &'static str,
+    },
+    /// They are not, for now.
+    NotDelivered {
+        /// The study.
+        study_uid: &'a str,
+        /// Why.
+        why: String,
+    },
+    /// Some of them will not be tried again.
+    Refused {
+        /// The study.
+        study_uid: &'a str,
+        /// What the archive said.
+        why: String,
+    },
+}
+
+/// What became of an object at its destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It was taken.
+    Taken,
+    /// It was not, and may be later.
+    NotNow(String),
+    /// It is not wanted.
+    Refused(String),
+}
+
+/// The fate that a status of C-STORE, or a failure reason of STOW-RS, means.
+///
+/// # Source
+/// DICOM PS3.4 table B.2-1, PS3.7 annex C, PS3.18 table I.2-2.
+fn fate(status: u16) -> Fate {
+    match status {
+        // Success; warnings: it is kept, something of it was changed or ignored; the same is there already.
+        0x0000 | 0x0001 | 0x0107 | 0x0111 | 0x0116 | 0xB000..=0xBFFF => Fate::Taken,
+        // Of the object: its class, its contents.
+        0x0106 | 0x0117 | 0x0118 | 0x0122 | 0xA900..=0xA9FF | 0xC000..=0xCFFF => {
+            Fate::Refused(format!("status {status:04X}"))
+        }
+        _ => Fate::NotNow(format!("status {status:04X}")),
+    }
+}
+
+/// Why something could not be delivered.
+#[derive(Debug)]
+enum Failure {
+    /// Nothing can be, for now.
+    Peer(String),
+    /// These objects cannot be, for now.
+    Objects(String),
+    /// The queue's disk.
+    Disk(SpoolError),
+}
+
+impl From<SpoolError> for Failure {
+    fn from(error: SpoolError) -> Failure {
+        Failure::Disk(error)
+    }
+}
+
+impl From<PeerError> for Failure {
+    fn from(error: PeerError) -> Failure {
+        Failure::Peer(error.to_string())
+    }
+}
+
+/// One destination, seen by whoever has something for it.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: Queue,
+    on: Vec<Occasion>,
+    wake: Sender<()>,
+}
+
+/// The other end of an [`Outbox`].
+#[derive(Debug)]
+pub struct Courier {
+    queue: Queue,
+    to: To,
+    woken: Receiver<()>,
+}
+
+/// Opens the queue of a destination.
+///
+/// # Errors
+/// The disk.
+pub fn outbox_in(folder: PathBuf, on: Vec<Occasion>, to: To) -> Result<(Outbox, Courier), SpoolError> {
+    let queue = Queue::open(folder)?;
+    let (wake, woken) = channel();
+    Ok((Outbox { queue: queue.clone(), on, wake }, Courier { queue, to, woken }))
+}
+
+impl Outbox {
+    /// Takes the objects of a folder, durably, if the verdict is one of its occasions. The same objects are taken once.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn post(&self, occasion: Occasion, study_uid: &str, objects: &Path) -> Result<(), SpoolError> {
+        if self.on.contains(&occasion) && self.queue.post(study_uid, objects)? {
+            // The courier lives as long as the process.
+            let _ = self.wake.send(());
+        }
+        Ok(())
+    }
+
+    /// Takes what an archive says that it keeps. False where nothing of this destination waits for it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn report(&self, report: &Report) -> Result<bool, SpoolError> {
+        let is_awaited = self.queue.note(report)?;
+        if is_awaited {
+            let _ = self.wake.send(());
+        }
+        Ok(is_awaited)
+    }
+}
+
+/// When something is tried again.
+#[derive(Debug, Default)]
+struct Tries {
+    failures: usize,
+    not_before: Option<Instant>,
+}
+
+impl Tries {
+    fn failed(&mut self) {
+        self.not_before = Some(Instant::now() + AGAIN[self.failures.min(AGAIN.len() - 1)]);
+        self.failures += 1;
+    }
+
+    fn wait(&self) -> Duration {
+        self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// What a courier knows that need not survive it.
+#[derive(Debug, Default)]
+struct Memory {
+    peer: Tries,
+    entries: BTreeMap<PathBuf, Tries>,
+}
+
+impl Courier {
+    /// Delivers whatever there is, for ever: until the [`Outbox`] is gone.
+    pub fn deliver(&self, tell: &dyn Fn(News<'_>)) {
+        let mut memory = Memory::default();
+        loop {
+            let patience = match self.round(&mut memory, tell) {
+                Ok(patience) => patience,
+                Err(error) => {
+                    tell(News::NotDelivered { study_uid: "", why: format!("the disk: {}", error.reason()) });
+                    AGAIN[AGAIN.len() - 1]
+                }
+            };
+            match self.woken.recv_timeout(patience) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Tries what is due; when something is due again.
+    fn round(&self, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<Duration, SpoolError> {
+        self.take_reports(memory, tell)?;
+        let entries = self.queue.entries()?;
+        for (index, entry) in entries.iter().enumerate() {
+            let is_newer = |other: &Entry| other.study_uid() == entry.study_uid();
+            if entries[index + 1..].iter().any(is_newer) && !entry.is_begun()? {
+                entry.drop()?;
+                continue;
+            }
+            if !memory.peer.wait().is_zero() {
+                break;
+            }
+            let tries = memory.entries.entry(entry.path().to_owned()).or_default();
+            if !tries.wait().is_zero() {
+                continue;
+            }
+            let failed = match self.forward(entry, tries, tell) {
+                Ok(()) => {
+                    memory.peer = Tries::default();
+                    continue;
+                }
+                Err(Failure::Disk(error)) => return Err(error),
+                Err(Failure::Peer(why)) => {
+                    memory.peer.failed();
+                    why
+                }
+                Err(Failure::Objects(why)) => {
+                    memory.peer = Tries::default();
+                    tries.failed();
+                    why
+                }
+            };
+            tell(News::NotDelivered { study_uid: entry.study_uid(), why: failed });
+        }
+        // Those that came on the associations just held.
+        self.take_reports(memory, tell)?;
+        let left = self.queue.entries()?;
+        memory.entries.retain(|path, _| left.iter().any(|entry| entry.path() == path));
+        let waits =
+            left.iter().map(|entry| memory.entries.get(entry.path()).map_or(Duration::ZERO, Tries::wait));
+        let hour = Duration::from_secs(3600);
+        Ok(waits
+            .min()
+            .map_or(hour, |first| first.max(memory.peer.wait()).clamp(Duration::from_millis(10), hour)))
+    }
+
+    /// Brings an entry as far as it goes now.
+    fn forward(&self, entry: &Entry, tries: &mut Tries, tell: &dyn Fn(News<'_>)) -> Result<(), Failure> {
+        let waiting = objects::read(&entry.waiting()?)?;
+        let mut failed: Option<String> = None;
+        let is_last_try = tries.failures + 1 >= REFUSALS;
+        let mut note = |object: &Object, fate: Fate| -> Result<(), SpoolError> {
+            match fate {
+                Fate::Taken => entry.sent(&object.path)?,
+                Fate::Refused(why) if is_last_try => entry.refuse(&object.path, &why)?,
+                Fate::Refused(why) | Fate::NotNow(why) => {
+                    failed.get_or_insert(format!("an object is not taken: {why}"));
+                }
+            }
+            Ok(())
+        };
+        let dicom = match &self.to {
+            To::Dicom(dicom) => dicom,
+            To::Stow(stow) => {
+                stow::send(stow, &waiting, &mut note)?;
+                return match failed {
+                    Some(why) => Err(Failure::Objects(why)),
+                    None => Ok(finish(entry, "its answer", tell)?),
+                };
+            }
+        };
+        let mut association = send::connect(dicom, &waiting)?;
+        send::store(&mut association, &waiting, &mut note)?;
+        if let Some(why) = failed {
+            association.release();
+            return Err(Failure::Objects(why));
+        }
+        let sent = objects::read(&entry.taken()?)?;
+        if !dicom.commit || sent.is_empty() {
+            association.release();
+            return Ok(finish(entry, "its answer", tell)?);
+        }
+        let transaction_uid = send::new_uid();
+        // Before it is asked: the report may be here before the answer is.
+        entry.ask(&transaction_uid)?;
+        let patience = || !self.queue.has_reports();
+        if let Some(report) = send::commit(association, &transaction_uid, &sent, patience)? {
+            self.queue.note(&report)?;
+        }
+        (tries.failures, tries.not_before) = (0, Some(Instant::now() + CONFIRMATION));
+        Ok(())
+    }
+
+    fn take_reports(&self, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<(), SpoolError> {
+        for (report, path) in self.queue.reports()? {
+            let entries = self.queue.entries()?;
+            let asked = entries.iter().find(|entry| entry.asked().as_ref() == Some(&report.transaction_uid));
+            if let Some(entry) = asked {
+                let lost: Vec<Object> = objects::read(&entry.taken()?)?
+                    .into_iter()
+                    .filter(|object| !report.kept.contains(&object.instance_uid))
+                    .collect();
+                if lost.is_empty() {
+                    finish(entry, "storage commitment", tell)?;
+                } else {
+                    for object in &lost {
+                        entry.send_again(&object.path)?;
+                    }
+                    let reason = report.failed.first().map_or(0, |(_, reason)| *reason);
+                    let why = format!("{} of its objects are not kept: reason {reason:04X}", lost.len());
+                    let tries = memory.entries.entry(entry.path().to_owned()).or_default();
+                    tries.failed();
+                    tell(News::NotDelivered { study_uid: entry.study_uid(), why });
+                }
+            }
+            self.queue.forget(&path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Notes that there is nothing left to do for an entry.
+fn finish(entry: &Entry, confirmed_by: &'static str, tell: &dyn Fn(News<'_>)) -> Result<(), SpoolError> {
+    let sent = objects::read(&entry.taken()?)?;
+    let study_uid = entry.study_uid();
+    match entry.finish(&sent, confirmed_by)? {
+        None => tell(News::Delivered { study_uid, objects: sent.len(), confirmed_by }),
+        Some(why) => tell(News::Refused { study_uid, why }),
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Result objects, as they are sent: files that this program wrote.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use dicom_dictionary_std::uids;
+use dicom_object::{FileMetaTable, InMemDicomObject};
+use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
+
+use crate::spool::SpoolError;
+
+/// Bytes before the data set that the meta group's length does not count: preamble, prefix, the length itself.
+const BEFORE_META: usize = 128 + 4 + 12;
+
+/// An object.
+#[derive(Debug)]
+pub struct Object {
+    pub path: PathBuf,
+    /// The whole file.
+    pub bytes: Vec<u8>,
+    pub class_uid: String,
+    pub instance_uid: String,
+    /// UID of the transfer syntax.
+    pub syntax: String,
+    /// Where the data set begins.
+    data_at: usize,
+}
+
+impl Object {
+    fn read(path: &Path) -> Result<Object, String> {
+        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+        let meta = bytes.get(128..).ok_or("it is too short")?;
+        let meta = FileMetaTable::from_reader(meta).map_err(|error| error.to_string())?;
+        let uid = |text: &str| text.trim_end_matches(['\0', ' ']).to_owned();
+        let data_at = BEFORE_META + meta.information_group_length as usize;
+        if data_at > bytes.len() {
+            return Err("it ends before its data set".to_owned());
+        }
+        Ok(Object {
+            path: path.to_owned(),
+            class_uid: uid(&meta.media_storage_sop_class_uid),
+            instance_uid: uid(&meta.media_storage_sop_instance_uid),
+            syntax: uid(&meta.transfer_syntax),
+            data_at,
+            bytes,
+        })
+    }
+
+    /// One with this UID, for tests.
+    #[cfg(test)]
+    pub fn of(instance_uid: &str) -> Object {
+        let (path, syntax) = (PathBuf::new(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned());
+        let (bytes, instance_uid) = (b"object".to_vec(), instance_uid.to_owned());
+        Object { path, bytes, class_uid: "1.2".to_owned(), instance_uid, syntax, data_at: 0 }
+    }
+
+    /// The data set as it is, in its own transfer syntax.
+    pub fn data(&self) -> &[u8] {
+        &self.bytes[self.data_at..]
+    }
+
+    /// The data set in implicit VR little endian, for archives that speak nothing else.
+    pub fn implicit(&self) -> Result<Vec<u8>, String> {
+        if self.syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN {
+            return Ok(self.data().to_vec());
+        }
+        let object = InMemDicomObject::read_dataset_with_ts(
+            self.data(),
+            &dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
+        );
+        let object = object.map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        object
+            .write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
+            .map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+}
+
+/// Reads objects.
+///
+/// # Errors
+/// One of them cannot be: somebody else wrote there.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Object>, SpoolError> {
+    let read = |path: &PathBuf| {
+        Object::read(path).map_err(|why| SpoolError::Io {
+            path: path.clone(),
+            source: std::io::Error::new(
+                ErrorKind::InvalidData,
+                format!("a result object cannot be read: {why}"),
+            ),
+        })
+    };
+    paths.iter().map(read).collect()
+}

@@ -1,0 +1,264 @@
+//! The folder of a destination. An entry holds the objects of one verdict; an object's state is its file's extension.
+//!
+//! ```text
+//! making/ID/                    being put together; of no worth after a crash
+//! pending/ID/about.json         whose objects they are, and since when they are here
+//! pending/ID/NAME.dcm           to be sent
+//! pending/ID/NAME.sent          taken by the archive
+//! pending/ID/NAME.refused       not wanted; NAME.why says why
+//! pending/ID/asked              the transaction in which the archive was asked whether it keeps them
+//! reports/TRANSACTION.json      what it answered
+//! done/ID.json                  delivered: what, and how that is known
+//! refused/ID/                   what the archive does not want; moved back to pending, it is tried again
+//! ```
+//!
+//! ID is the study's UID and a hash of the objects: the same objects are delivered once, others of the same study as well.
+//! `making` and `reports` are written by whoever has something, `pending` by the courier alone.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::objects::Object;
+use crate::dimse::Report;
+use crate::spool::{SpoolError, make_folder, move_durably, sync_folder, write_durably};
+
+#[derive(Clone, Debug)]
+pub struct Queue {
+    folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct About {
+    study_uid: String,
+    /// Milliseconds since 1970.
+    since_ms: u64,
+}
+
+/// The objects of one verdict, on their way.
+#[derive(Debug)]
+pub struct Entry {
+    queue: PathBuf,
+    path: PathBuf,
+    about: About,
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> SpoolError {
+    let path = path.to_owned();
+    move |source| SpoolError::Io { path, source }
+}
+
+/// Files of a folder with an extension, in order; none where it is missing.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, SpoolError> {
+    let mut paths = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(paths),
+        entries => entries.map_err(at(folder))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(at(folder))?.path();
+        if path.extension().is_some_and(|own| own == extension) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn remove(folder: &Path) -> Result<(), SpoolError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+impl Queue {
+    pub fn open(folder: PathBuf) -> Result<Queue, SpoolError> {
+        remove(&folder.join("making"))?;
+        for name in ["making", "pending", "reports", "done", "refused"] {
+            make_folder(&folder.join(name))?;
+        }
+        Ok(Queue { folder })
+    }
+
+    /// Takes the objects of a folder; false where there are none, or were taken before.
+    pub fn post(&self, study_uid: &str, objects: &Path) -> Result<bool, SpoolError> {
+        let paths = files(objects, "dcm")?;
+        if paths.is_empty() {
+            return Ok(false);
+        }
+        let mut digest = Sha256::new();
+        let mut contents = Vec::with_capacity(paths.len());
+        for path in &paths {
+            let bytes = fs::read(path).map_err(at(path))?;
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(&bytes);
+            contents.push(bytes);
+        }
+        let digest: String = digest.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = format!("{study_uid}-{digest}");
+        let (pending, refused) =
+            (self.folder.join("pending").join(&id), self.folder.join("refused").join(&id));
+        if pending.exists() || refused.exists() || self.done(&id).exists() {
+            return Ok(false);
+        }
+        let making = self.folder.join("making").join(&id);
+        remove(&making)?;
+        make_folder(&making)?;
+        for (path, bytes) in paths.iter().zip(&contents) {
+            write_durably(&making.join(path.file_name().unwrap_or_default()), bytes)?;
+        }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let about = About { study_uid: study_uid.to_owned(), since_ms: since.as_millis() as u64 };
+        // Strings and numbers always serialize.
+        write_durably(&making.join("about.json"), &serde_json::to_vec(&about).unwrap_or_default())?;
+        move_durably(&making, &pending)?;
+        Ok(true)
+    }
+
+    fn done(&self, id: &str) -> PathBuf {
+        self.folder.join("done").join(format!("{id}.json"))
+    }
+
+    /// What is on its way, the oldest first.
+    pub fn entries(&self) -> Result<Vec<Entry>, SpoolError> {
+        let pending = self.folder.join("pending");
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&pending).map_err(at(&pending))? {
+            let path = entry.map_err(at(&pending))?.path();
+            let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if self.done(&id).exists() {
+                // A crash came before it was removed.
+                remove(&path)?;
+                continue;
+            }
+            let about = fs::read(path.join("about.json")).ok();
+            match about.and_then(|about| serde_json::from_slice(&about).ok()) {
+                Some(about) => entries.push(Entry { queue: self.folder.clone(), path, about }),
+                // Somebody else wrote here. It is kept, and does not hold up the others.
+                None => move_durably(&path, &self.folder.join("refused").join(format!("{id}-broken")))?,
+            }
+        }
+        entries
+            .sort_by(|one, other| (one.about.since_ms, &one.path).cmp(&(other.about.since_ms, &other.path)));
+        Ok(entries)
+    }
+
+    /// Takes a report, if an entry waits for it.
+    pub fn note(&self, report: &Report) -> Result<bool, SpoolError> {
+        let uid = &report.transaction_uid;
+        if !self.entries()?.iter().any(|entry| entry.asked().as_ref() == Some(uid)) {
+            return Ok(false);
+        }
+        // Its name is ours, so it is a UID; and it always serializes.
+        let path = self.folder.join("reports").join(format!("{uid}.json"));
+        write_durably(&path, &serde_json::to_vec(report).unwrap_or_default())?;
+        Ok(true)
+    }
+
+    /// Whether there is a report that was not looked at yet.
+    pub fn has_reports(&self) -> bool {
+        files(&self.folder.join("reports"), "json").is_ok_and(|reports| !reports.is_empty())
+    }
+
+    /// The reports that came, and their files.
+    pub fn reports(&self) -> Result<Vec<(Report, PathBuf)>, SpoolError> {
+        let mut reports = Vec::new();
+        for path in files(&self.folder.join("reports"), "json")? {
+            let bytes = fs::read(&path).map_err(at(&path))?;
+            match serde_json::from_slice(&bytes) {
+                Ok(report) => reports.push((report, path)),
+                // It is asked for again after a while.
+                Err(_) => self.forget(&path)?,
+            }
+        }
+        Ok(reports)
+    }
+
+    pub fn forget(&self, report: &Path) -> Result<(), SpoolError> {
+        fs::remove_file(report).map_err(at(report))
+    }
+}
+
+impl Entry {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn study_uid(&self) -> &str {
+        &self.about.study_uid
+    }
+
+    /// Objects to be sent.
+    pub fn waiting(&self) -> Result<Vec<PathBuf>, SpoolError> {
+        files(&self.path, "dcm")
+    }
+
+    /// Objects that were taken.
+    pub fn taken(&self) -> Result<Vec<PathBuf>, SpoolError> {
+        files(&self.path, "sent")
+    }
+
+    /// Whether any object was taken.
+    pub fn is_begun(&self) -> Result<bool, SpoolError> {
+        Ok(!self.taken()?.is_empty())
+    }
+
+    /// Forgets it: objects of a later verdict on the same study take its place.
+    pub fn drop(&self) -> Result<(), SpoolError> {
+        remove(&self.path)
+    }
+
+    /// An object was taken.
+    pub fn sent(&self, object: &Path) -> Result<(), SpoolError> {
+        move_durably(object, &object.with_extension("sent"))
+    }
+
+    /// An object was taken, but is not there.
+    pub fn send_again(&self, object: &Path) -> Result<(), SpoolError> {
+        move_durably(object, &object.with_extension("dcm"))
+    }
+
+    /// An object is not wanted.
+    pub fn refuse(&self, object: &Path, why: &str) -> Result<(), SpoolError> {
+        write_durably(&object.with_extension("why"), why.as_bytes())?;
+        move_durably(object, &object.with_extension("refused"))
+    }
+
+    /// Notes the transaction in which the archive is asked.
+    pub fn ask(&self, transaction_uid: &str) -> Result<(), SpoolError> {
+        write_durably(&self.path.join("asked"), transaction_uid.as_bytes())
+    }
+
+    /// The transaction in which it was asked last.
+    pub fn asked(&self) -> Option<String> {
+        fs::read_to_string(self.path.join("asked")).ok()
+    }
+
+    /// Ends it. Some, why, where some of its objects are not wanted: it is kept then, as it would be tried again.
+    pub fn finish(&self, sent: &[Object], confirmed_by: &str) -> Result<Option<String>, SpoolError> {
+        let id = self.path.file_name().unwrap_or_default();
+        let refused = files(&self.path, "refused")?;
+        if let Some(first) = refused.first() {
+            let why = fs::read_to_string(first.with_extension("why")).unwrap_or_default();
+            for object in &refused {
+                move_durably(object, &object.with_extension("dcm"))?;
+            }
+            move_durably(&self.path, &self.queue.join("refused").join(id))?;
+            return Ok(Some(format!("{} of its objects are not wanted: {why}", refused.len())));
+        }
+        let objects = sent.iter().map(|object| &object.instance_uid).collect::<Vec<_>>();
+        let record = serde_json::json!({
+            "study_uid": self.about.study_uid, "objects": objects, "confirmed_by": confirmed_by,
+        });
+        let path = self.queue.join("done").join(format!("{}.json", id.to_string_lossy()));
+        write_durably(&path, record.to_string().as_bytes())?;
+        remove(&self.path)?;
+        sync_folder(&self.queue.join("pending"))?;
+        Ok(None)
+    }
+}
