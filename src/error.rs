@@ -104,6 +104,12 @@ pub enum Error {
     /// The service cannot go on.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// An alert is to be acknowledged that is not there.
+    #[error("{study}: no study with an alert is called so; `hemapatch alerts list` shows them")]
+    NoAlert {
+        /// The study that was named.
+        study: String,
+    },
     /// The phantom cannot be, or cannot be written.
     #[error(transparent)]
     Phantom(#[from] PhantomError),
@@ -143,7 +149,7 @@ impl Error {
             | Error::Output(OutputError::FileName(_)) => Exit::Usage,
             Error::Phantom(PhantomError::Encode { .. }) => Exit::Internal,
             Error::Output(_) | Error::Stdout(_) | Error::Phantom(PhantomError::Io { .. }) => Exit::Output,
-            Error::SeveralStudies { .. } => Exit::Usage,
+            Error::SeveralStudies { .. } | Error::NoAlert { .. } => Exit::Usage,
             Error::Serve(ServeError::Config(_) | ServeError::Listen { .. }) => Exit::Usage,
             Error::Serve(ServeError::Spool(_) | ServeError::Output(_)) => Exit::Output,
             Error::Serve(ServeError::Pipe(_)) => Exit::Internal,

@@ -23,8 +23,14 @@ pub fn start(notice: &Path, folder: &Path, words: &[String]) -> Result<(), Strin
     // In a group of its own: what ends us, from a terminal or a service manager's signal to the group, does not end it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut runner, 0);
-    let ended = runner.status().map_err(|error| error.to_string())?;
-    if ended.success() { Ok(()) } else { Err(format!("{}: {ended}", words.join(" "))) }
+    let ended = runner.stdout(Stdio::piped()).spawn().and_then(|runner| runner.wait_with_output());
+    let ended = ended.map_err(|error| error.to_string())?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    // What it says on standard output is why; the program that it runs has none.
+    let why = String::from_utf8_lossy(&ended.stdout).trim().to_owned();
+    Err(if why.is_empty() { ended.status.to_string() } else { why })
 }
 
 /// What that process does: runs the program, and notes that it did.
@@ -45,12 +51,18 @@ pub fn run(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String>
         move_durably(notice, &running).map_err(|error| error.to_string())?;
     }
     let line = fs::read(&running).map_err(|error| error.to_string())?;
-    let ended = feed(words, &line, repeated)?;
-    if !ended.success() {
+    let untold = match feed(words, &line, repeated) {
+        Ok(ended) if ended.success() => None,
         // Whether it told anybody is not known; it said that it did not.
+        Ok(ended) => Some(format!("{}: {ended}", words.first().map_or("", |word| word))),
+        Err(Failed::NotRun(why)) => Some(why),
+        // It may have told before it was ended, so it stays where it is seen to be repeated.
+        Err(Failed::Ended(why)) => return Err(why),
+    };
+    if let Some(why) = untold {
         let pending = folder.join("pending").join(name);
         move_durably(&running, &pending).map_err(|error| error.to_string())?;
-        return Err(ended.to_string());
+        return Err(why);
     }
     move_durably(&running, &done).map_err(|error| error.to_string())?;
     // Nobody needs it any more; one that stays does no harm.
@@ -58,26 +70,34 @@ pub fn run(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String>
     Ok(())
 }
 
-fn feed(words: &[String], line: &[u8], repeated: bool) -> Result<ExitStatus, String> {
-    let (program, arguments) = words.split_first().ok_or("no program")?;
+/// Why a program did not come to its end.
+enum Failed {
+    NotRun(String),
+    Ended(String),
+}
+
+fn feed(words: &[String], line: &[u8], repeated: bool) -> Result<ExitStatus, Failed> {
+    let no_program = || Failed::NotRun("no program".to_owned());
+    let (program, arguments) = words.split_first().ok_or_else(no_program)?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped());
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
     if repeated {
         command.env("HEMAPATCH_REPEATED", "1");
     }
-    let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
+    let mut child = command.spawn().map_err(|error| Failed::NotRun(format!("{program}: {error}")))?;
     if let Some(mut input) = child.stdin.take() {
         // A program may end without reading all of it.
         let _ = input.write_all(line).and_then(|()| input.write_all(b"\n"));
     }
     let since = Instant::now();
     loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
+        match child.try_wait().map_err(|error| Failed::Ended(error.to_string()))? {
             Some(ended) => return Ok(ended),
             None if since.elapsed() > PATIENCE => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(format!("{program}: did not end within {} s", PATIENCE.as_secs()));
+                let why = format!("{program}: did not end within {} s", PATIENCE.as_secs());
+                return Err(Failed::Ended(why));
             }
             None => std::thread::sleep(Duration::from_millis(10)),
         }

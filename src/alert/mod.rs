@@ -5,26 +5,36 @@
 //! alerts/WAY/pending/ID.json     to be told
 //! alerts/WAY/running/ID.json     being told by a process of its own, which holds a lock on it
 //! alerts/WAY/done/ID.json        told
+//! alerts/WAY/broken/             what is no notice
 //! ```
 
 mod command;
+mod config;
+mod hl7;
 mod log;
+mod tries;
+mod webhook;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 pub use command::run;
+pub use config::Alert;
+pub use hl7::Hl7;
+pub use tries::Tries;
+pub use webhook::{Webhook, agent, is_http};
 
-use crate::spool::{SpoolError, make_folder, move_durably, write_durably};
-
-/// Time before somebody who could not be told is told again; the last one counts for all that follow.
-pub const AGAIN: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+use crate::dicom::Order;
+use crate::limits::Limits;
+use crate::mapped::Mapped;
+use crate::spool::{self, SpoolError, make_folder, move_durably, write_durably};
 
 /// What somebody may be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,13 +63,18 @@ impl Occasion {
 }
 
 /// How somebody is told.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// A line of JSON at the end of a file.
     Log(PathBuf),
     /// A program and its arguments, with the line on its standard input.
     Command(Vec<String>),
+    /// The line, posted over HTTP.
+    Webhook(Webhook),
+    /// A result message.
+    Hl7(Hl7),
+    /// A message on a screen.
+    Desktop,
 }
 
 /// Something to tell.
@@ -75,6 +90,8 @@ pub struct Notice<'a> {
     pub study_uid: &'a str,
     /// Which verdict on the study it is, counted from 1; 0 before the first.
     pub revision: u32,
+    /// When it was taken: seconds since 1970.
+    pub time: f64,
     /// The report or the early alert.
     pub about: &'a serde_json::value::RawValue,
 }
@@ -88,7 +105,41 @@ impl<'a> Notice<'a> {
         about: &'a serde_json::value::RawValue,
     ) -> Notice<'a> {
         let id = format!("{study_uid}-{revision}-{}", occasion.name());
-        Notice { schema: "hemapatch.notice/1", id, occasion, study_uid, revision, about }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let time = (now.as_secs_f64() * 1000.0).round() / 1000.0;
+        Notice { schema: "hemapatch.notice/1", id, occasion, study_uid, revision, time, about }
+    }
+}
+
+/// A notice as it stands in a folder.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Told {
+    /// See [`Notice::id`].
+    pub id: String,
+    /// See [`Notice::occasion`].
+    pub occasion: Occasion,
+    /// See [`Notice::study_uid`].
+    pub study_uid: String,
+    /// See [`Notice::revision`].
+    pub revision: u32,
+    /// See [`Notice::time`].
+    pub time: f64,
+    /// See [`Notice::about`].
+    pub about: serde_json::Value,
+}
+
+/// Why somebody was not told, for now.
+#[derive(Debug)]
+enum Untold {
+    /// Nobody is there: no other notice can be told either.
+    Nobody(String),
+    /// This notice was not taken.
+    Refused(String),
+}
+
+impl From<SpoolError> for Untold {
+    fn from(error: SpoolError) -> Untold {
+        Untold::Nobody(format!("the disk: {}", error.reason()))
     }
 }
 
@@ -99,6 +150,9 @@ pub struct Channel {
     on: Vec<Occasion>,
     wake: Sender<()>,
 }
+
+/// Where a teller finds the objects of a study: whose study it is stands in them, and in no notice.
+pub type Objects<'a> = &'a (dyn Fn(&str) -> PathBuf + Sync);
 
 /// The other end of a [`Channel`]: does the telling.
 #[derive(Debug)]
@@ -113,7 +167,7 @@ pub struct Teller {
 /// # Errors
 /// The disk.
 pub fn channel_in(folder: PathBuf, on: Vec<Occasion>, way: Way) -> Result<(Channel, Teller), SpoolError> {
-    for name in ["pending", "running", "done"] {
+    for name in ["pending", "running", "done", "broken"] {
         make_folder(&folder.join(name))?;
     }
     let (wake, woken) = channel();
@@ -129,11 +183,7 @@ impl Channel {
         let name = format!("{}.json", notice.id);
         let is_there = |state: &str| self.folder.join(state).join(&name).exists();
         // In the order in which a notice moves, so that it is seen wherever it is.
-        if !self.on.contains(&notice.occasion)
-            || is_there("pending")
-            || is_there("running")
-            || is_there("done")
-        {
+        if !self.on.contains(&notice.occasion) || ["pending", "running", "done"].into_iter().any(is_there) {
             return Ok(());
         }
         // Strings and numbers always serialize.
@@ -145,35 +195,28 @@ impl Channel {
     }
 }
 
+/// What a teller knows that need not survive it.
+struct Memory {
+    /// Notices that may have been told by a process that did not come to note it.
+    doubtful: BTreeSet<PathBuf>,
+    /// Of all notices: somebody who is away is away for all.
+    way: Tries,
+    /// Of a notice, by its name: one that is not taken does not hold up the others.
+    notices: BTreeMap<OsString, Tries>,
+}
+
 impl Teller {
     /// Tells whatever there is to tell, for ever: until the [`Channel`] is gone. `ended` hears of each that was told, and why
     /// one could not be.
-    pub fn tell(&self, ended: &dyn Fn(Result<(), &str>)) {
-        // What was there before may have been told by a process that did not come to note it.
-        let mut doubtful: BTreeSet<PathBuf> = self.notices("running").into_iter().collect();
-        doubtful.extend(self.notices("pending"));
-        let (mut failures, mut not_before) = (0, Instant::now());
+    pub fn tell(&self, objects: Objects<'_>, ended: &dyn Fn(Result<(), &str>)) {
+        let doubtful = [self.notices("running"), self.notices("pending")].concat();
+        let mut memory = Memory {
+            doubtful: doubtful.into_iter().collect(),
+            way: Tries::default(),
+            notices: BTreeMap::new(),
+        };
         loop {
-            let waiting = [self.notices("running"), self.notices("pending")].concat();
-            for notice in &waiting {
-                if Instant::now() < not_before {
-                    break;
-                }
-                match self.tell_one(notice, doubtful.contains(notice)) {
-                    Ok(()) => {
-                        failures = 0;
-                        ended(Ok(()));
-                    }
-                    Err(why) => {
-                        ended(Err(&why));
-                        not_before = Instant::now() + AGAIN[failures.min(AGAIN.len() - 1)];
-                        failures += 1;
-                        doubtful.insert(notice.clone());
-                    }
-                }
-            }
-            let patience = not_before.saturating_duration_since(Instant::now());
-            let patience = if patience.is_zero() { Duration::from_secs(3600) } else { patience };
+            let patience = self.round(&mut memory, objects, ended);
             match self.woken.recv_timeout(patience) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -181,17 +224,83 @@ impl Teller {
         }
     }
 
-    fn tell_one(&self, notice: &Path, doubtful: bool) -> Result<(), String> {
-        let done = self.folder.join("done").join(notice.file_name().unwrap_or_default());
-        let failed = |error: SpoolError| error.to_string();
-        match &self.way {
-            Way::Log(path) => {
-                let line = fs::read_to_string(notice).map_err(|error| error.to_string())?;
-                log::append(path, &line, doubtful).map_err(|error| format!("{}: {error}", path.display()))?;
-                move_durably(notice, &done).map_err(failed)
+    /// Tells what is due; when something is due again.
+    fn round(&self, memory: &mut Memory, objects: Objects<'_>, ended: &dyn Fn(Result<(), &str>)) -> Duration {
+        for notice in [self.notices("running"), self.notices("pending")].concat() {
+            let name = notice.file_name().unwrap_or_default().to_owned();
+            let tries = memory.notices.entry(name.clone()).or_default();
+            if !memory.way.wait().is_zero() {
+                break;
             }
-            Way::Command(words) => command::start(notice, &self.folder, words),
+            if !tries.wait().is_zero() {
+                continue;
+            }
+            let is_doubtful = memory.doubtful.contains(&notice);
+            match self.tell_one(&notice, is_doubtful, objects) {
+                Ok(()) => {
+                    memory.way = Tries::default();
+                    memory.notices.remove(&name);
+                    ended(Ok(()));
+                }
+                Err(untold) => {
+                    let why = match untold {
+                        Untold::Nobody(why) => {
+                            memory.way.failed();
+                            why
+                        }
+                        Untold::Refused(why) => {
+                            tries.failed();
+                            why
+                        }
+                    };
+                    ended(Err(&why));
+                    memory.doubtful.insert(notice);
+                }
+            }
         }
+        let left = [self.notices("running"), self.notices("pending")].concat();
+        memory.notices.retain(|name, _| left.iter().any(|notice| notice.file_name() == Some(name)));
+        let wait = |notice: &PathBuf| {
+            let tries = memory.notices.get(notice.file_name().unwrap_or_default());
+            tries.map_or(Duration::ZERO, Tries::wait)
+        };
+        let hour = Duration::from_secs(3600);
+        let first = left.iter().map(wait).min();
+        first.map_or(hour, |first| first.max(memory.way.wait()).clamp(Duration::from_millis(10), hour))
+    }
+
+    fn tell_one(&self, notice: &Path, doubtful: bool, objects: Objects<'_>) -> Result<(), Untold> {
+        let name = notice.file_name().unwrap_or_default();
+        let done = self.folder.join("done").join(name);
+        let line = match fs::read_to_string(notice) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                // The process that runs a program has noted its end meanwhile.
+                return Ok(());
+            }
+            line => line,
+        };
+        let told = line.ok().and_then(|line| {
+            let told: Told = serde_json::from_str(&line).ok()?;
+            spool::is_name(&told.study_uid).then_some((line, told))
+        });
+        let Some((line, told)) = told else {
+            // Written whole, so somebody else wrote to it. It is kept for somebody to look at.
+            move_durably(notice, &self.folder.join("broken").join(name))?;
+            return Err(Untold::Refused("a notice cannot be read; it is in the folder broken".to_owned()));
+        };
+        match &self.way {
+            Way::Log(path) => log::append(path, &line, doubtful)
+                .map_err(|error| Untold::Nobody(format!("{}: {error}", path.display())))?,
+            Way::Command(words) => {
+                return command::start(notice, &self.folder, words).map_err(Untold::Refused);
+            }
+            Way::Desktop => {
+                return command::start(notice, &self.folder, &desktop(&told)).map_err(Untold::Refused);
+            }
+            Way::Webhook(webhook) => webhook::post(webhook, &told.id, &line)?,
+            Way::Hl7(hl7) => hl7::send(hl7, &told, &order(&objects(&told.study_uid)))?,
+        }
+        Ok(move_durably(notice, &done)?)
     }
 
     /// The notices in a state, the oldest first.
@@ -207,6 +316,29 @@ impl Teller {
         notices.sort();
         notices.into_iter().map(|(_, path)| path).collect()
     }
+}
+
+/// The program that shows a message on a desktop. It says nothing of the patient: whoever walks by may read it.
+fn desktop(told: &Told) -> Vec<String> {
+    let (urgency, text) = match told.occasion {
+        Occasion::Early => ("critical", "Hemorrhage suspected in a head CT that is still arriving"),
+        Occasion::Alert => ("critical", "Hemorrhage suspected in a head CT"),
+        Occasion::NoAlert => ("normal", "No hemorrhage suspected in a head CT"),
+        Occasion::Refused => ("normal", "A head CT was not judged"),
+    };
+    let urgency = format!("--urgency={urgency}");
+    let words = ["notify-send", "--app-name=hemapatch", &urgency, text, "For research use only."];
+    words.map(str::to_owned).to_vec()
+}
+
+/// Whose study it is, from the first of its objects that tells; nobody's where none does.
+fn order(objects: &Path) -> Order {
+    let limits = Limits::default();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(objects).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let read = |path: &PathBuf| Order::read(&Mapped::open(path, &limits).ok()?, &limits).ok();
+    paths.iter().find_map(read).unwrap_or_default()
 }
 
 /// Whether a name from a configuration can be that of a folder.

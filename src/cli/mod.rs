@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit code out. Each command's work is done by the modules it calls.
 
+mod alerts;
 mod bench;
 mod engine;
 mod follow;
@@ -41,6 +42,7 @@ enum Command {
     Bench(bench::Arguments),
     Serve(serve::Arguments),
     Config(serve::ConfigArguments),
+    Alerts(alerts::Arguments),
     #[command(hide = true)]
     Worker(serve::WorkerArguments),
     #[command(hide = true)]
@@ -80,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Bench(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
+        Command::Alerts(arguments) => arguments.run(),
         Command::Worker(arguments) => arguments.run(),
         Command::Notify(arguments) => arguments.run(),
         Command::Completions { shell } => completions(shell),

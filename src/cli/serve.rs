@@ -98,7 +98,8 @@ impl NotifyArguments {
         match alert::run(&self.notice, &self.folder, &self.words) {
             Ok(()) => Ok(Exit::Done),
             Err(why) => {
-                eprintln!("hemapatch: {why}");
+                // For the service, if it is still there.
+                let _ = super::say(&why);
                 Ok(Exit::Output)
             }
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::alert::{Occasion, is_name};
+use crate::alert::{Occasion, is_http, is_name};
 use crate::dimse::AeTitle;
 
 /// A destination, which is `dicom` or `stow`.
@@ -99,8 +99,7 @@ impl Destination {
                 }
             }
             Some(To::Stow(stow)) => {
-                let url = stow.url.parse::<ureq::http::Uri>().ok();
-                if !url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some()) {
+                if !is_http(&stow.url) {
                     return Err(("deliver.stow.url", "must be an address that begins with http://".into()));
                 }
                 if stow.authorization_file.is_some_and(|file| !file.is_absolute()) {

@@ -13,11 +13,11 @@ mod stow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub use config::{Destination, Dicom, Stow, To};
 
-use crate::alert::{AGAIN, Occasion};
+use crate::alert::{Occasion, Tries};
 use crate::dimse::{PeerError, Report};
 use crate::spool::SpoolError;
 use objects::Object;
@@ -25,6 +25,9 @@ use queue::{Entry, Queue};
 
 /// Time for a report on what is kept to come before it is asked for again.
 const CONFIRMATION: Duration = Duration::from_secs(300);
+
+/// Time before a disk that refuses is asked again.
+const DISK: Duration = Duration::from_secs(60);
 
 /// How often an object is refused before it is put aside: half an hour, in which somebody may mend the archive.
 const REFUSALS: usize = 8;
@@ -159,24 +162,6 @@ impl Outbox {
     }
 }
 
-/// When something is tried again.
-#[derive(Debug, Default)]
-struct Tries {
-    failures: usize,
-    not_before: Option<Instant>,
-}
-
-impl Tries {
-    fn failed(&mut self) {
-        self.not_before = Some(Instant::now() + AGAIN[self.failures.min(AGAIN.len() - 1)]);
-        self.failures += 1;
-    }
-
-    fn wait(&self) -> Duration {
-        self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
-    }
-}
-
 /// What a courier knows that need not survive it.
 #[derive(Debug, Default)]
 struct Memory {
@@ -193,7 +178,7 @@ impl Courier {
                 Ok(patience) => patience,
                 Err(error) => {
                     tell(News::NotDelivered { study_uid: "", why: format!("the disk: {}", error.reason()) });
-                    AGAIN[AGAIN.len() - 1]
+                    DISK
                 }
             };
             match self.woken.recv_timeout(patience) {
@@ -254,7 +239,7 @@ impl Courier {
     fn forward(&self, entry: &Entry, tries: &mut Tries, tell: &dyn Fn(News<'_>)) -> Result<(), Failure> {
         let waiting = objects::read(&entry.waiting()?)?;
         let mut failed: Option<String> = None;
-        let is_last_try = tries.failures + 1 >= REFUSALS;
+        let is_last_try = tries.failures() + 1 >= REFUSALS;
         let mut note = |object: &Object, fate: Fate| -> Result<(), SpoolError> {
             match fate {
                 Fate::Taken => entry.sent(&object.path)?,
@@ -293,7 +278,7 @@ impl Courier {
         if let Some(report) = send::commit(association, &transaction_uid, &sent, patience)? {
             self.queue.note(&report)?;
         }
-        (tries.failures, tries.not_before) = (0, Some(Instant::now() + CONFIRMATION));
+        tries.rest(CONFIRMATION);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::objects::Object;
 use super::{Failure, Fate, Stow, fate, send};
+use crate::alert::agent;
 use crate::spool::SpoolError;
 
 /// Time for all of it.
@@ -26,18 +27,9 @@ pub fn send(
     if objects.is_empty() {
         return Ok(());
     }
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        // No environment says where patients' objects go.
-        .proxy(None)
-        .user_agent(concat!("hemapatch/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .new_agent();
     let (boundary, body) = multipart(objects);
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-    let mut request = agent
+    let mut request = agent(PATIENCE)
         .post(format!("{}/studies", to.url.trim_end_matches('/')))
         .header("Content-Type", kind)
         .header("Accept", "application/dicom+json");

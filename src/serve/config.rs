@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::alert::{Occasion, Way, is_name};
+use crate::alert::Alert;
 use crate::deliver::Destination;
 use crate::dimse::AeTitle;
 use crate::receive::{Peer, Settings};
@@ -102,32 +102,6 @@ impl Default for Study {
     }
 }
 
-/// `[[alert]]`: a way of telling somebody, which is `log` or `command`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Alert {
-    /// Its name, which stands in the spool.
-    pub name: String,
-    /// What it is told of.
-    #[serde(default = "alerts")]
-    pub on: Vec<Occasion>,
-    /// A file that gets a line of JSON at its end.
-    log: Option<PathBuf>,
-    /// A program and its arguments, which get that line on standard input.
-    command: Option<Vec<String>>,
-}
-
-impl Alert {
-    /// How somebody is told; None where that is not said, or said twice.
-    pub fn way(&self) -> Option<Way> {
-        match (&self.log, &self.command) {
-            (Some(path), None) => Some(Way::Log(path.clone())),
-            (None, Some(words)) => Some(Way::Command(words.clone())),
-            _ => None,
-        }
-    }
-}
-
 fn two_thousand() -> u64 {
     2000
 }
@@ -146,10 +120,6 @@ fn sixty() -> u64 {
 fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 11112))
 }
-fn alerts() -> Vec<Occasion> {
-    vec![Occasion::Early, Occasion::Alert]
-}
-
 /// Why a configuration cannot be used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -226,24 +196,9 @@ impl Config {
             return Err(("study.settled_s", "must lie between 0 and quiet_s".into()));
         }
         for (index, alert) in self.alert.iter().enumerate() {
-            if !is_name(&alert.name) {
-                return Err((
-                    "alert.name",
-                    format!("{:?} is not 1 to 32 letters, digits, - or _", alert.name),
-                ));
-            }
+            alert.check()?;
             if self.alert[..index].iter().any(|other| other.name == alert.name) {
                 return Err(("alert.name", format!("{:?} occurs twice", alert.name)));
-            }
-            match alert.way() {
-                None => return Err(("alert", format!("{:?} needs either log or command", alert.name))),
-                Some(Way::Log(path)) if !path.is_absolute() => {
-                    return Err(("alert.log", "must be absolute: a service has no working folder".into()));
-                }
-                Some(Way::Command(words)) if words.is_empty() => {
-                    return Err(("alert.command", "names no program".into()));
-                }
-                _ => {}
             }
         }
         for (index, destination) in self.deliver.iter().enumerate() {
@@ -277,6 +232,7 @@ impl Receive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::{Occasion, Way};
 
     fn read(text: &str) -> Result<Config, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -314,6 +270,18 @@ mod tests {
             (&format!("{SMALL}[[alert]]\nname = 'a'\nlog = 'a'\n"), "alert.log"),
             (&format!("{SMALL}[[alert]]\nname = 'a'\ncommand = []\n"), "alert.command"),
             (&format!("{SMALL}[[alert]]\nname = 'a'\n"), "alert"),
+            (&format!("{SMALL}[[alert]]\nname = 'a'\ndesktop = true\nlog = '/a'\n"), "exactly one"),
+            (
+                &format!("{SMALL}[[alert]]\nname = 'a'\nwebhook = {{ url = 'https://a/' }}\n"),
+                "alert.webhook.url",
+            ),
+            (&format!("{SMALL}[[alert]]\nname = 'a'\nhl7 = {{ address = 'ris' }}\n"), "alert.hl7.address"),
+            (&format!("{SMALL}[[deliver]]\nname = 'a'\n"), "either dicom or stow"),
+            (&format!("{SMALL}[[deliver]]\nname = 'a'\nstow = {{ url = 'pacs' }}\n"), "deliver.stow.url"),
+            (
+                &format!("{SMALL}[[deliver]]\nname = 'a'\ndicom = {{ address = 'pacs', ae_title = 'P' }}\n"),
+                "deliver.dicom.address",
+            ),
             (&format!("{SMALL}[[receive.peer]]\nae_title = 'A'\naddress = 'here'\n"), "here"),
         ] {
             let error = read(text).unwrap_err();

@@ -39,7 +39,12 @@ impl Journal {
 
     /// What a study is called in logs: the same in each, and telling nothing without the spool's key.
     pub fn pseudonym(&self, uid: &str) -> String {
-        let digest = Sha256::new().chain_update(self.key).chain_update(uid).finalize();
-        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        pseudonym(&self.key, uid)
     }
+}
+
+/// What a study is called in the logs of the spool with this key.
+pub fn pseudonym(key: &[u8; 32], uid: &str) -> String {
+    let digest = Sha256::new().chain_update(key).chain_update(uid).finalize();
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

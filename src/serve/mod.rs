@@ -4,6 +4,7 @@
 //! that may die. What must survive a crash is a file before anybody hears of it; everything else is found again in the
 //! spool. So there is no way to stop it but to end it, and nothing to do first.
 
+pub mod alerts;
 mod config;
 mod journal;
 mod process;
@@ -87,11 +88,12 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     let listener = listener.transpose()?;
     let mut studies = Studies::resume(&spool, &config.study, &channels, &outboxes, &journal)?;
     let (happened, happenings) = channel();
+    let objects = |study_uid: &str| spool.study(study_uid).join("objects");
     std::thread::scope(|scope| {
-        let journal = &journal;
+        let (journal, objects) = (&journal, &objects);
         for (name, teller) in tellers {
             scope.spawn(move || {
-                teller.tell(&|ended| match ended {
+                teller.tell(objects, &|ended| match ended {
                     Ok(()) => journal.tell("told", &[("alert", &name)]),
                     Err(why) => journal.tell("not_told", &[("alert", &name), ("why", why)]),
                 });

@@ -31,15 +31,15 @@ pub enum Happening {
 
 /// A verdict as it stands in a study's folder.
 #[derive(Debug, Serialize, Deserialize)]
-struct Verdict {
+pub struct Verdict {
     /// Counted from 1; the next number where the outcome is another one.
-    revision: u32,
+    pub revision: u32,
     /// `alert`, `no_alert` or `refused`.
-    outcome: Occasion,
+    pub outcome: Occasion,
     /// How many objects it is made of.
-    objects: usize,
+    pub objects: usize,
     /// The report.
-    report: Box<RawValue>,
+    pub report: Box<RawValue>,
 }
 
 /// A study that is not done with.

@@ -308,8 +308,8 @@ fn name(uid: &str) -> &str {
     uid
 }
 
-/// Numbers with single dots between them: no way out of a folder.
-fn is_name(uid: &str) -> bool {
+/// Whether a UID is numbers with single dots between them: no way out of a folder.
+pub fn is_name(uid: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     uid.len() <= 64 && uid.split('.').all(is_number)
 }

@@ -1,0 +1,118 @@
+//! Notices over HTTP, signed, so that a receiver knows who sent them and drops those that it has.
+//!
+//! # Source
+//! RFC 2104 (HMAC), RFC 9110 (HTTP), draft-ietf-httpapi-idempotency-key-header (the header of that name).
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
+use sha2::Sha256;
+
+use super::Untold;
+
+/// Time for all of a request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where notices are posted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    url: String,
+    /// A file with the secret that the receiver knows too.
+    secret_file: Option<PathBuf>,
+}
+
+/// A client of HTTP that goes where it is told: through no proxy, after no redirection.
+pub fn agent(patience: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(patience))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        // No environment says where what is known of patients goes.
+        .proxy(None)
+        .user_agent(concat!("hemapatch/", env!("CARGO_PKG_VERSION")));
+    config.build().new_agent()
+}
+
+/// Whether an address can be used: without TLS, since there is none yet.
+pub fn is_http(url: &str) -> bool {
+    let url = url.parse::<ureq::http::Uri>().ok();
+    url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some())
+}
+
+impl Webhook {
+    /// Whether it can be used.
+    ///
+    /// # Errors
+    /// The field, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if !is_http(&self.url) {
+            return Err(("alert.webhook.url", "must be an address that begins with http://".into()));
+        }
+        if self.secret_file.as_ref().is_some_and(|file| !file.is_absolute()) {
+            return Err(("alert.webhook.secret_file", "must be absolute".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Posts a notice.
+pub fn post(to: &Webhook, id: &str, line: &str) -> Result<(), Untold> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = now.as_secs().to_string();
+    let mut request = agent(PATIENCE)
+        .post(&to.url)
+        .header("Content-Type", "application/json")
+        .header("Idempotency-Key", id)
+        .header("X-Hemapatch-Timestamp", &time);
+    if let Some(file) = &to.secret_file {
+        let secret =
+            fs::read(file).map_err(|error| Untold::Nobody(format!("{}: {error}", file.display())))?;
+        let secret = secret.trim_ascii();
+        if secret.is_empty() {
+            return Err(Untold::Nobody(format!("{}: no secret in it", file.display())));
+        }
+        request = request.header("X-Hemapatch-Signature", format!("sha256={}", sign(secret, &time, line)));
+    }
+    let answer = request.send(line).map_err(|error| Untold::Nobody(error.to_string()))?;
+    match answer.status().as_u16() {
+        200..=299 => Ok(()),
+        // The same would come of any other notice.
+        status @ (401 | 403 | 404 | 407 | 408 | 429 | 300..=399 | 500..) => {
+            Err(Untold::Nobody(format!("HTTP {status}")))
+        }
+        status => Err(Untold::Refused(format!("HTTP {status}"))),
+    }
+}
+
+/// HMAC-SHA256 of time, a dot and the body, in hexadecimal: the time is signed too, so that nobody sends it again later.
+fn sign(secret: &[u8], time: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("a key of any length");
+    for part in [time, ".", body] {
+        mac.update(part.as_bytes());
+    }
+    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_those_of_others() {
+        // python3 -c 'import hmac; print(hmac.new(b"secret", b"1700000000.{}", "sha256").hexdigest())'
+        let expected = "b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163";
+        assert_eq!(sign(b"secret", "1700000000", "{}"), expected);
+    }
+
+    #[test]
+    fn addresses_are_of_http() {
+        assert!(is_http("http://10.0.0.1:8080/alerts"));
+        for wrong in ["https://10.0.0.1/", "10.0.0.1", "", "ftp://host/", "http:///path"] {
+            assert!(!is_http(wrong), "{wrong}");
+        }
+    }
+}
