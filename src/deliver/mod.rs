@@ -1,7 +1,7 @@
 //! Where results go: DICOM objects into archives, each until the archive says that it keeps it.
 //! What the objects say is left to `output`, when there are any to `serve`.
 //!
-//! A courier for each destination works on a [queue](queue), a folder that survives crashes. Whoever is away is tried again;
+//! A courier for each destination works on a queue, a folder that survives crashes. Whoever is away is tried again;
 //! what is refused again and again is put aside with the reason, and the rest goes on.
 
 mod config;

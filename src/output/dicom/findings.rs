@@ -142,7 +142,7 @@ impl Findings {
     /// Which pixels of a slice, as it is stored, lie in patches called hematoma.
     ///
     /// # Shape
-    /// Row by row, [`SliceFinding::stored`].
+    /// Row by row, as many rows and columns as the slice has as it is stored.
     pub fn mask(&self, slice: &SliceFinding) -> Vec<bool> {
         let (rows, columns) = slice.stored;
         let (seen_rows, seen_columns) =
