@@ -27,4 +27,5 @@ pub mod simd;
 pub mod spool;
 pub mod stream;
 pub mod study;
+pub mod web;
 pub mod window;

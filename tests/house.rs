@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["study"],
     &["output", "spool", "dimse"],
-    &["alert", "receive"],
+    &["alert", "receive", "web"],
     &["deliver"],
     &["serve"],
     &["error"],

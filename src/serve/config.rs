@@ -27,6 +27,8 @@ pub struct Config {
     /// Who is told.
     #[serde(default)]
     pub alert: Vec<Alert>,
+    /// A page for machines.
+    pub web: Option<Web>,
     /// Where results go.
     #[serde(default)]
     pub deliver: Vec<Destination>,
@@ -68,6 +70,14 @@ pub struct Receive {
     /// Seconds between two objects of an association.
     #[serde(default = "sixty")]
     pub idle_s: u64,
+}
+
+/// `[web]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Address and port, of this machine alone.
+    pub listen: SocketAddr,
 }
 
 /// `[study]`
@@ -186,6 +196,10 @@ impl Config {
                     "idle_s, object_mb and associations_per_second must be above 0".into(),
                 ));
             }
+        }
+        if self.web.as_ref().is_some_and(|web| !web.listen.ip().is_loopback()) {
+            let why = "must be an address of this machine alone, 127.0.0.1 or [::1]";
+            return Err(("web.listen", why.into()));
         }
         let study = &self.study;
         if study.seconds == 0 || study.memory_mb == 0 {

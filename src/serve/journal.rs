@@ -7,21 +7,26 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
+use super::vitals::Vitals;
+
 /// Where lines go.
 pub struct Journal {
     /// Known to this spool alone, so that a UID cannot be found by trying those of an archive.
     key: [u8; 32],
     out: Mutex<Box<dyn Write + Send>>,
+    /// Counts of what was told.
+    pub vitals: Vitals,
 }
 
 impl Journal {
     /// A journal on standard error.
     pub fn new(key: [u8; 32]) -> Journal {
-        Journal { key, out: Mutex::new(Box::new(std::io::stderr())) }
+        Journal { key, out: Mutex::new(Box::new(std::io::stderr())), vitals: Vitals::default() }
     }
 
     /// Adds a line. The value of a field `study` becomes a [pseudonym](Journal::pseudonym).
     pub fn tell(&self, event: &str, fields: &[(&str, &str)]) {
+        self.vitals.count(event, fields);
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut line = serde_json::Map::new();
         line.insert("time".into(), seconds.as_secs_f64().into());

@@ -9,6 +9,7 @@ mod config;
 mod journal;
 mod process;
 mod studies;
+mod vitals;
 pub mod worker;
 
 use std::fs;
@@ -27,6 +28,7 @@ use crate::limits::Limits;
 use crate::output::OutputError;
 use crate::receive::{self, Event};
 use crate::spool::{Spool, SpoolError, write_durably};
+use crate::web;
 use journal::Journal;
 use studies::{Happening, Studies};
 
@@ -86,6 +88,11 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
     });
     let listener = listener.transpose()?;
+    let page = config.web.as_ref().map(|web| {
+        let address = web.listen;
+        TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
+    });
+    let page = page.transpose()?;
     let mut studies = Studies::resume(&spool, &config.study, &channels, &outboxes, &journal)?;
     let (happened, happenings) = channel();
     let objects = |study_uid: &str| spool.study(study_uid).join("objects");
@@ -93,6 +100,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         let (journal, objects) = (&journal, &objects);
         for (name, teller) in tellers {
             scope.spawn(move || {
+                let _watch = CrashOnly;
                 teller.tell(objects, &|ended| match ended {
                     Ok(()) => journal.tell("told", &[("alert", &name)]),
                     Err(why) => journal.tell("not_told", &[("alert", &name), ("why", why)]),
@@ -100,9 +108,18 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
             });
         }
         for (name, courier) in couriers {
-            scope.spawn(move || courier.deliver(&|news| note(journal, &name, &news)));
+            scope.spawn(move || {
+                let _watch = CrashOnly;
+                courier.deliver(&|news| note(journal, &name, &news));
+            });
+        }
+        if let Some(page) = &page {
+            let spool = &spool;
+            // Without it the service does its work all the same.
+            scope.spawn(move || web::answer(page, &|path| journal.vitals.page(path, config, spool)));
         }
         let working = scope.spawn(move || {
+            let _watch = CrashOnly;
             if let Err(error) = studies.work(&happenings) {
                 // Verdicts cannot be kept any more. Whoever watches the service starts it again.
                 give_up(error.into());
@@ -146,6 +163,18 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         Ok(())
     })
+}
+
+/// Ends the process where a thread panics: whoever watches the service starts it again, and everything is found in the
+/// spool. A box that receives and tells nobody would be worse.
+struct CrashOnly;
+
+impl Drop for CrashOnly {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::exit(1);
+        }
+    }
 }
 
 /// Tells what became of results.

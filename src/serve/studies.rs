@@ -201,7 +201,7 @@ impl<'a> Studies<'a> {
             .collect();
         for study_uid in due {
             let Some(open) = self.open.get(&study_uid) else { continue };
-            let (objects, deaths) = (open.objects, open.deaths);
+            let (objects, deaths, last) = (open.objects, open.deaths, open.last);
             let folder = self.spool.study(&study_uid);
             let results = folder.join("results");
             let (outcome, report) = if deaths >= 2 {
@@ -233,6 +233,7 @@ impl<'a> Studies<'a> {
             // Strings and numbers always serialize.
             let line = serde_json::to_string(&verdict).unwrap_or_default();
             write_durably(&folder.join("verdict.json"), line.as_bytes())?;
+            self.journal.vitals.verdict_after(last.elapsed());
             self.journal.tell("verdict", &[("study", &study_uid), ("outcome", outcome.name())]);
             self.tell(&study_uid, &verdict)?;
             self.deliver(&study_uid, outcome)?;

@@ -172,11 +172,19 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`]; the disk.
     pub fn check_room(&self) -> Result<(), SpoolError> {
-        let free = free_bytes(&self.folder).map_err(at(&self.folder))?;
+        let free = self.free_bytes()?;
         if free < self.reserve_bytes {
             return Err(SpoolError::Full { free, reserve: self.reserve_bytes });
         }
         Ok(())
+    }
+
+    /// What is free on its disk.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn free_bytes(&self) -> Result<u64, SpoolError> {
+        free_bytes(&self.folder).map_err(at(&self.folder))
     }
 
     /// The folder of a study, there or not.
