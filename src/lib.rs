@@ -27,5 +27,6 @@ pub mod simd;
 pub mod spool;
 pub mod stream;
 pub mod study;
+pub mod watch;
 pub mod web;
 pub mod window;

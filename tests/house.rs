@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["study"],
     &["output", "spool", "dimse"],
-    &["alert", "receive", "web"],
+    &["alert", "receive", "watch", "web"],
     &["deliver"],
     &["serve"],
     &["error"],

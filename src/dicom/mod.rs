@@ -37,6 +37,13 @@ pub use object::Object;
 pub use order::Order;
 pub use patient::Patient;
 pub use pixels::{StoredValues, check_decodable};
+/// CT, a slice an object or many. What else belongs to a study, such as dose reports, has no slices.
+pub const CT_CLASSES: [&str; 3] = [
+    dicom_dictionary_std::uids::CT_IMAGE_STORAGE,
+    dicom_dictionary_std::uids::ENHANCED_CT_IMAGE_STORAGE,
+    dicom_dictionary_std::uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
+];
+
 pub use syntax::{sop_class_name, transfer_syntax_name};
 
 /// What is unusual about how a file is written, and does not keep it from being read.

@@ -14,15 +14,8 @@ use dicom_ul::pdu::{
 
 use super::Settings;
 use super::peers::Peer;
-use crate::dicom::IMPLEMENTATION_UID;
+use crate::dicom::{CT_CLASSES, IMPLEMENTATION_UID};
 use crate::dimse::{APPLICATION_CONTEXT, AeTitle, COMMITMENT, VERSION_NAME};
-
-/// What may be sent: CT, a slice an object or many. What else belongs to a study, such as dose reports, has no slices.
-const STORED_CLASSES: [&str; 3] = [
-    uids::CT_IMAGE_STORAGE,
-    uids::ENHANCED_CT_IMAGE_STORAGE,
-    uids::LEGACY_CONVERTED_ENHANCED_CT_IMAGE_STORAGE,
-];
 
 /// How it may be written, the first first: what is quickest to read of what loses nothing, then what loses something.
 const STORED_SYNTAXES: [&str; 19] = [
@@ -130,7 +123,7 @@ fn agree(proposed: &PresentationContextProposed, reports: bool) -> Result<Contex
     let syntaxes: &[&str] = match class {
         uids::VERIFICATION => &ECHO_SYNTAXES,
         class if class == COMMITMENT.0 && reports => &REPORT_SYNTAXES,
-        class if STORED_CLASSES.contains(&class) => &STORED_SYNTAXES,
+        class if CT_CLASSES.contains(&class) => &STORED_SYNTAXES,
         _ => return Err(Reason::AbstractSyntaxNotSupported),
     };
     let offers = |syntax: &str| {

@@ -12,6 +12,7 @@ use crate::alert::Alert;
 use crate::deliver::Destination;
 use crate::dimse::AeTitle;
 use crate::receive::{Peer, Settings};
+use crate::watch;
 
 /// Everything that can be set. What is absent has the default written here.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Config {
     /// Who is told.
     #[serde(default)]
     pub alert: Vec<Alert>,
+    /// A folder that files are dropped into.
+    pub watch: Option<watch::Settings>,
     /// A page for machines.
     pub web: Option<Web>,
     /// Where results go.
@@ -195,6 +198,12 @@ impl Config {
                     "receive",
                     "idle_s, object_mb and associations_per_second must be above 0".into(),
                 ));
+            }
+        }
+        if let Some(watch) = &self.watch {
+            watch.check()?;
+            if watch.folder.starts_with(&self.spool.folder) || self.spool.folder.starts_with(&watch.folder) {
+                return Err(("watch.folder", "must not hold the spool, nor lie in it".into()));
             }
         }
         if self.web.as_ref().is_some_and(|web| !web.listen.ip().is_loopback()) {

@@ -15,7 +15,7 @@ pub mod worker;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 
 use thiserror::Error;
 
@@ -28,7 +28,7 @@ use crate::limits::Limits;
 use crate::output::OutputError;
 use crate::receive::{self, Event};
 use crate::spool::{Spool, SpoolError, write_durably};
-use crate::web;
+use crate::{watch, web};
 use journal::Journal;
 use studies::{Happening, Studies};
 
@@ -125,6 +125,13 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                 give_up(error.into());
             }
         });
+        if let Some(settings) = &config.watch {
+            let (happened, spool, limits) = (happened.clone(), &spool, &limits);
+            scope.spawn(move || {
+                let _watch = CrashOnly;
+                watch::watch(settings, spool, limits, &|event| drop_in(journal, &happened, event));
+            });
+        }
         if let (Some(listener), Some(receive)) = (&listener, &config.receive) {
             let address = listener.local_addr().unwrap_or(receive.listen);
             journal.tell("listening", &[("address", &address.to_string())]);
@@ -175,6 +182,26 @@ impl Drop for CrashOnly {
             std::process::exit(1);
         }
     }
+}
+
+/// The number of the association that the watched folder stands for: whoever drops files is a sender too.
+const DROPPED: u64 = u64::MAX;
+
+/// Tells what became of a file in the watched folder.
+fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event) {
+    let happening = match event {
+        watch::Event::Taken { study_uid, again } => {
+            journal.tell("stored", &[("study", &study_uid), ("again", if again { "yes" } else { "no" })]);
+            Happening::Arrived { study_uid, association: DROPPED }
+        }
+        watch::Event::Quiet => Happening::Ended { association: DROPPED },
+        watch::Event::Refused { study_uid, why } => {
+            return journal.tell("not_taken", &[("study", &study_uid.unwrap_or_default()), ("why", &why)]);
+        }
+        watch::Event::Troubled { why } => return journal.tell("watch_troubled", &[("why", &why)]),
+    };
+    // The other end lives as long as the process.
+    let _ = happened.send(happening);
 }
 
 /// Tells what became of results.

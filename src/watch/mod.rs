@@ -1,0 +1,327 @@
+//! A folder into which a scanner or a gateway drops files: each is taken into the spool once nobody writes to it any more.
+//! What the objects say is left to `dicom`, what is done with them to `serve`.
+//!
+//! A file that was taken is removed once it is durable in the spool; one that is not wanted is moved to `refused/` in the same
+//! folder, beside a text that says why. Looking is on purpose: network file systems tell nobody what happens on them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Deserialize;
+
+use crate::dicom::{self, CT_CLASSES, Object};
+use crate::limits::Limits;
+use crate::mapped::{Mapped, MappedError};
+use crate::series::Chain;
+use crate::spool::{Kept, Spool, SpoolError};
+
+/// Time between two looks.
+const LOOKS: Duration = Duration::from_secs(1);
+/// Files that are noted at a look; the rest waits for the next one.
+const MOST_FILES: usize = 20_000;
+/// Folders within folders.
+const DEEPEST: usize = 8;
+/// Where files go that are not wanted.
+const REFUSED: &str = "refused";
+/// How files end that somebody is still writing.
+const UNFINISHED: [&str; 5] = ["tmp", "part", "partial", "filepart", "crdownload"];
+
+/// `[watch]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The folder; those in it are looked into as well.
+    pub folder: PathBuf,
+    /// Seconds that a file has to stay as it is before it is taken.
+    #[serde(default = "two")]
+    pub settle_s: f64,
+}
+
+fn two() -> f64 {
+    2.0
+}
+
+impl Settings {
+    /// Whether they can be used.
+    ///
+    /// # Errors
+    /// The field, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if !self.folder.is_absolute() {
+            return Err(("watch.folder", "must be absolute: a service has no working folder".into()));
+        }
+        if !(0.0..=3600.0).contains(&self.settle_s) {
+            return Err(("watch.settle_s", "must lie between 0 and 3600".into()));
+        }
+        Ok(())
+    }
+}
+
+/// What happens, as it is told to whoever serves. Names of files are not told: they may be those of patients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An object is durable in the spool.
+    Taken {
+        /// Its study.
+        study_uid: String,
+        /// True where it had been taken before.
+        again: bool,
+    },
+    /// A file is not wanted.
+    Refused {
+        /// Its study, where that could be read.
+        study_uid: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// Nothing waits in the folder any more.
+    Quiet,
+    /// Files stay where they are, for now.
+    Troubled {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Watches for ever.
+pub fn watch(settings: &Settings, spool: &Spool, limits: &Limits, tell: &dyn Fn(Event)) {
+    let mut watcher = Watcher::new(settings, spool, limits);
+    loop {
+        watcher.look(Instant::now(), tell);
+        std::thread::sleep(LOOKS);
+    }
+}
+
+/// A file as it was at a look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    length: u64,
+    modified: SystemTime,
+    /// When it was seen like this first.
+    since: Instant,
+}
+
+struct Watcher<'a> {
+    settings: &'a Settings,
+    spool: &'a Spool,
+    limits: &'a Limits,
+    seen: BTreeMap<PathBuf, Seen>,
+    /// Whether anything was taken since it was quiet last.
+    is_busy: bool,
+    /// Told once, until it is another one or none.
+    trouble: Option<String>,
+}
+
+/// Why a file stays or goes.
+enum Unwanted {
+    /// It is not wanted.
+    Refused { study_uid: Option<String>, why: String },
+    /// It cannot be taken now.
+    NotNow(String),
+}
+
+impl From<SpoolError> for Unwanted {
+    fn from(error: SpoolError) -> Unwanted {
+        Unwanted::NotNow(error.reason())
+    }
+}
+
+impl<'a> Watcher<'a> {
+    fn new(settings: &'a Settings, spool: &'a Spool, limits: &'a Limits) -> Watcher<'a> {
+        Watcher { settings, spool, limits, seen: BTreeMap::new(), is_busy: false, trouble: None }
+    }
+
+    /// Takes what nobody has written to for a while.
+    fn look(&mut self, now: Instant, tell: &dyn Fn(Event)) {
+        let mut found = Vec::new();
+        let mut trouble = find(&self.settings.folder, 0, &mut found).err().map(|error| error.to_string());
+        let settle = Duration::from_secs_f64(self.settings.settle_s);
+        let mut seen = BTreeMap::new();
+        for (path, length, modified) in found {
+            let before =
+                self.seen.get(&path).filter(|seen| (seen.length, seen.modified) == (length, modified));
+            let since = before.map_or(now, |seen| seen.since);
+            if before.is_none() || now.duration_since(since) < settle {
+                seen.insert(path, Seen { length, modified, since });
+                continue;
+            }
+            match self.take(&path) {
+                Ok(event) => {
+                    self.is_busy = true;
+                    tell(event);
+                    // In the spool it is safe; a file that stays is taken again, which changes nothing.
+                    if let Err(error) = fs::remove_file(&path) {
+                        trouble.get_or_insert(format!("a file that was taken cannot be removed: {error}"));
+                        seen.insert(path, Seen { length, modified, since: now });
+                    }
+                }
+                Err(Unwanted::Refused { study_uid, why }) => {
+                    if let Err(error) = self.refuse(&path, &why) {
+                        trouble.get_or_insert(format!("a file that is not wanted cannot be moved: {error}"));
+                        seen.insert(path, Seen { length, modified, since: now });
+                    } else {
+                        tell(Event::Refused { study_uid, why });
+                    }
+                }
+                Err(Unwanted::NotNow(why)) => {
+                    trouble.get_or_insert(why);
+                    seen.insert(path, Seen { length, modified, since });
+                }
+            }
+        }
+        self.seen = seen;
+        if trouble != self.trouble
+            && let Some(why) = &trouble
+        {
+            tell(Event::Troubled { why: why.clone() });
+        }
+        self.trouble = trouble;
+        if self.is_busy && self.seen.is_empty() {
+            self.is_busy = false;
+            tell(Event::Quiet);
+        }
+    }
+
+    /// Takes a file into the spool.
+    fn take(&self, path: &Path) -> Result<Event, Unwanted> {
+        let refused = |study_uid, why: String| Unwanted::Refused { study_uid, why };
+        // A copy: whoever writes to the file after all changes nothing that was looked at.
+        let bytes = match Mapped::open(path, self.limits) {
+            Ok(bytes) => bytes,
+            Err(error @ (MappedError::Limit { .. } | MappedError::NotAFile { .. })) => {
+                return Err(refused(None, error.to_string()));
+            }
+            Err(error) => return Err(Unwanted::NotNow(Chain(&error).to_string())),
+        };
+        let object = Object::read(&bytes, self.limits).map_err(|error| {
+            let identity = dicom::identify(&bytes, self.limits);
+            refused(identity.map(|identity| identity.study_uid), Chain(&error).to_string())
+        })?;
+        let header = &object.slices[0];
+        let (study_uid, instance_uid) = (header.study_uid.clone(), header.sop_instance_uid.clone());
+        if !CT_CLASSES.contains(&header.sop_class_uid.as_str()) {
+            return Err(refused(Some(study_uid), "no CT image".to_owned()));
+        }
+        let mut draft = self.spool.draft()?;
+        draft.write_all(&bytes).map_err(|error| Unwanted::NotNow(error.to_string()))?;
+        match draft.keep(&study_uid, &instance_uid)? {
+            Kept::New(_) => Ok(Event::Taken { study_uid, again: false }),
+            Kept::Again(_) => Ok(Event::Taken { study_uid, again: true }),
+            Kept::Differs(_) => {
+                Err(refused(Some(study_uid), "another object with this UID is here already".to_owned()))
+            }
+        }
+    }
+
+    /// Moves a file out of the way, beside a text that says why.
+    fn refuse(&self, path: &Path, why: &str) -> io::Result<()> {
+        let folder = self.settings.folder.join(REFUSED);
+        fs::create_dir_all(&folder)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut names = (1..).map(|number| folder.join(format!("{number}-{name}")));
+        let free = names.find(|name| !name.exists()).unwrap_or_default();
+        let mut text = free.clone().into_os_string();
+        text.push(".why.txt");
+        fs::write(text, format!("{why}\n"))?;
+        fs::rename(path, free)
+    }
+}
+
+/// Regular files below a folder, with length and time.
+fn find(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, u64, SystemTime)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_unfinished = UNFINISHED.iter().any(|other| ending.eq_ignore_ascii_case(other));
+        if name.starts_with('.') || is_unfinished || (depth == 0 && name == REFUSED) {
+            continue;
+        }
+        // Of the entry itself: what a link points to was not dropped here.
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() && depth < DEEPEST {
+            // A folder that went away meanwhile is no trouble.
+            let _ = find(&path, depth + 1, found);
+        } else if metadata.is_file() && found.len() < MOST_FILES {
+            found.push((path, metadata.len(), metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dicom::crafted::Crafted;
+    use std::cell::RefCell;
+
+    /// Drops files, looks at these seconds, and says what was told.
+    fn looked(folder: &Path, drops: &[(u64, &str, Vec<u8>)], looks: &[u64]) -> Vec<Event> {
+        let watched = folder.join("in");
+        fs::create_dir_all(&watched).unwrap();
+        let spool = Spool::open(&folder.join("spool"), 0).unwrap();
+        let settings = Settings { folder: watched.clone(), settle_s: 2.0 };
+        let limits = Limits::default();
+        let mut watcher = Watcher::new(&settings, &spool, &limits);
+        let (events, start) = (RefCell::new(Vec::new()), Instant::now());
+        for &second in looks {
+            for (at, name, bytes) in drops {
+                if *at == second {
+                    fs::write(watched.join(name), bytes).unwrap();
+                }
+            }
+            watcher.look(start + Duration::from_secs(second), &|event| events.borrow_mut().push(event));
+        }
+        events.into_inner()
+    }
+
+    fn slice() -> Vec<u8> {
+        Crafted::slice(2, 2).file()
+    }
+
+    #[test]
+    fn a_file_is_taken_once_it_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let half = slice()[..200].to_vec();
+        let drops = [(0, "a", half), (1, "a", slice())];
+        assert_eq!(looked(folder.path(), &drops, &[0, 1, 2]), []);
+        let events = looked(folder.path(), &[], &[0, 2, 3]);
+        assert!(matches!(&events[..], [Event::Taken { again: false, .. }, Event::Quiet]), "{events:?}");
+        assert_eq!(fs::read_dir(folder.path().join("in")).unwrap().count(), 0);
+        let events = looked(folder.path(), &[(0, "b", slice())], &[0, 2]);
+        assert!(matches!(&events[..], [Event::Taken { again: true, .. }, Event::Quiet]), "{events:?}");
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_kept_beside_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let drops = [(0, "Doe^Jane.txt", b"no DICOM".to_vec()), (0, "x.part", slice()), (0, ".y", slice())];
+        let events = looked(folder.path(), &drops, &[0, 2, 4]);
+        let [Event::Refused { study_uid: None, why }] = &events[..] else { panic!("{events:?}") };
+        assert!(!why.contains("Doe"), "{why}");
+        let refused = folder.path().join("in/refused");
+        assert_eq!(fs::read(refused.join("1-Doe^Jane.txt")).unwrap(), b"no DICOM");
+        assert!(!fs::read_to_string(refused.join("1-Doe^Jane.txt.why.txt")).unwrap().is_empty());
+        // Unfinished and hidden files stay.
+        assert_eq!(fs::read_dir(folder.path().join("in")).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&folder.path().join("spool"), 0).unwrap();
+        let settings = Settings { folder: folder.path().join("none"), settle_s: 0.0 };
+        let limits = Limits::default();
+        let mut watcher = Watcher::new(&settings, &spool, &limits);
+        let events = RefCell::new(Vec::new());
+        for _ in 0..3 {
+            watcher.look(Instant::now(), &|event| events.borrow_mut().push(event));
+        }
+        assert!(matches!(&events.into_inner()[..], [Event::Troubled { .. }]));
+    }
+}
