@@ -21,10 +21,14 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 pub use draft::{Draft, Kept};
+
+/// Time in which whoever holds a spool may let go of it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const VERSION: &str = "hemapatch spool 1\n";
 
@@ -133,10 +137,18 @@ impl Spool {
         }
         let path = folder.join("LOCK");
         let lock = File::options().create(true).append(true).open(&path).map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(SpoolError::Held { folder: folder.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(SpoolError::Io { path, source }),
+        let since = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A service that was killed while it started a process leaves its lock to that for a moment: until it is the
+                // other program.
+                Err(TryLockError::WouldBlock) if since.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(SpoolError::Held { folder: folder.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(SpoolError::Io { path, source }),
+            }
         }
         for name in ["incoming", "studies", "aside"] {
             let path = folder.join(name);
