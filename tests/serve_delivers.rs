@@ -9,7 +9,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use hemapatch::dimse::{Command, Status};
 use service::orthanc::{Orthanc, free_port};
 use service::program::{BLEED, files, phantom};
-use service::{Service, configure, slices};
+use service::{Service, configure};
 
 const QUICK: &str = "[study]\nsettled_s = 0\n";
 
@@ -19,14 +19,6 @@ fn pacs(port: u16, more: &str) -> String {
         "[[receive.peer]]\nae_title = 'PACS'\naddress = '127.0.0.1'\n{QUICK}\
          [[deliver]]\nname = 'pacs'\ndicom = {{ address = '127.0.0.1:{port}', ae_title = 'PACS'{more} }}\n"
     )
-}
-
-fn send(service: &Service, folder: &Path) {
-    let mut sender = service.associate().unwrap();
-    for slice in slices(folder) {
-        assert_eq!(sender.store(&slice), Some(0));
-    }
-    sender.release();
 }
 
 /// The result objects of the only study of a spool.
@@ -77,7 +69,7 @@ fn an_archive_that_was_away_gets_everything_later_and_once() {
     let port = free_port();
     let config = configure(folder.path(), &pacs(port, ""));
     let service = Service::start(&config);
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     assert!(service.wait_for("not_delivered")["why"].as_str().unwrap().contains(&port.to_string()));
     service.kill();
     let orthanc = Orthanc::start(&folder.path().join("orthanc"), port);
@@ -100,7 +92,7 @@ fn results_go_over_http_too() {
     let orthanc = Orthanc::start(&folder.path().join("orthanc"), free_port());
     let deliver = format!("{QUICK}[[deliver]]\nname = 'web'\nstow = {{ url = '{}' }}\n", orthanc.dicom_web());
     let service = Service::start(&configure(folder.path(), &deliver));
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     assert_eq!(service.wait_for("delivered")["confirmed_by"], "its answer");
     assert_eq!(orthanc.modalities().len(), results(folder.path()));
 }
@@ -119,7 +111,7 @@ fn storescp_takes_the_results_without_commitment() {
         .spawn()
         .expect("storescp, which `make setup` installs");
     let service = Service::start(&configure(folder.path(), &pacs(port, ", commit = false")));
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     assert_eq!(service.wait_for("delivered")["confirmed_by"], "its answer");
     assert_eq!(files(&stored).len(), results(folder.path()));
     archive.kill().unwrap();
@@ -165,7 +157,7 @@ fn what_is_not_taken_for_now_is_sent_again_and_nothing_else() {
         asked
     });
     let service = Service::start(&configure(folder.path(), &pacs(port, ", commit = false")));
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     assert!(service.wait_for("not_delivered")["why"].as_str().unwrap().contains("A700"));
     service.wait_for("delivered");
     let asked = archive.join().unwrap();

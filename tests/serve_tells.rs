@@ -4,7 +4,6 @@ mod service;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -12,19 +11,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use service::orthanc::free_port;
 use service::program::{BLEED, hemapatch, phantom, read};
-use service::{Service, configure, slices};
+use service::{Service, configure};
 use sha2::Sha256;
 
 const QUICK: &str = "[study]\nsettled_s = 0\n";
 const PATIENCE: Duration = Duration::from_secs(120);
-
-fn send(service: &Service, folder: &Path) {
-    let mut sender = service.associate().unwrap();
-    for slice in slices(folder) {
-        assert_eq!(sender.store(&slice), Some(0));
-    }
-    sender.release();
-}
 
 /// A request: its headers, by lower-case name, and its body.
 struct Request {
@@ -106,7 +97,7 @@ fn a_webhook_gets_each_notice_signed_and_under_one_key() {
     );
     // Away at first; then it fails, and its first answer is not its last.
     let service = Service::start(&configure(folder.path(), &webhook));
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     service.wait_for("not_told");
     let requests = web_server(port, &[500]);
     let next = || requests.recv_timeout(PATIENCE).expect("a request");
@@ -142,7 +133,7 @@ fn a_worklist_gets_result_messages_until_it_takes_them_even_over_a_kill() {
     );
     let config = configure(folder.path(), &hl7);
     let service = Service::start(&config);
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     service.wait_for("not_told");
     service.kill();
     let messages = hl7_server(port, &["AE"]);
@@ -177,7 +168,7 @@ fn a_notice_that_is_not_taken_holds_up_no_other() {
     // What is no notice stands before both.
     let pending = folder.path().join("spool/alerts/hook/pending");
     std::fs::write(pending.join("0.json"), "{").unwrap();
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     let mut ids = Vec::new();
     for _ in 0..3 {
         let request = requests.recv_timeout(PATIENCE).expect("a request");
@@ -195,11 +186,34 @@ fn a_notice_that_is_not_taken_holds_up_no_other() {
 }
 
 #[test]
+fn whoever_is_added_later_does_not_get_what_was() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), QUICK));
+    service.send(&folder.path().join("bleed"));
+    service.wait_for("verdict");
+    let spool = folder.path().join("spool");
+    let study = std::fs::read_dir(spool.join("studies")).unwrap().next().unwrap().unwrap().path();
+    // The verdict is in the journal before it is handed on; whoever is told is told after that.
+    while service.wait_for("told")["alert"] != "log" {}
+    service.kill();
+    if !study.join("handed_on").exists() {
+        Service::start(&configure(folder.path(), QUICK)).kill();
+    }
+    let more = format!("{QUICK}[[alert]]\nname = 'late'\ncommand = ['/bin/true']\n");
+    let _service = Service::start(&configure(folder.path(), &more));
+    let late = spool.join("alerts/late");
+    for state in ["pending", "running", "done"] {
+        assert_eq!(std::fs::read_dir(late.join(state)).unwrap().count(), 0, "{state}");
+    }
+}
+
+#[test]
 fn alerts_are_listed_and_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);
     let service = Service::start(&configure(folder.path(), QUICK));
-    send(&service, &folder.path().join("bleed"));
+    service.send(&folder.path().join("bleed"));
     while service.wait_for("told")["alert"] != "log" {}
     let study = service.wait_for("verdict")["study"].as_str().unwrap().to_owned();
     let spool = folder.path().join("spool");

@@ -5,7 +5,6 @@
 //! (ORU), 7.4.2 (OBX); MLLP: HL7 Transport Specification, release 1.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::DateTime;
@@ -14,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Occasion, Told, Untold};
 use crate::dicom::Order;
+use crate::dimse::{connect, is_address};
 
 /// Time for a connection, and for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,8 +50,7 @@ impl Hl7 {
     /// # Errors
     /// The field, and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        let port = self.address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-        if !matches!(port, Some(Ok(1..))) {
+        if !is_address(&self.address) {
             return Err(("alert.hl7.address", "must be a name or number, a colon and a port".into()));
         }
         Ok(())
@@ -89,18 +88,7 @@ fn acknowledgement<'a>(answer: &'a str, control_id: &str) -> Option<&'a str> {
 }
 
 fn exchange(address: &str, message: &str) -> io::Result<Vec<u8>> {
-    let mut last = io::Error::other("the name has no address");
-    let mut stream = None;
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(connected) => {
-                stream = Some(connected);
-                break;
-            }
-            Err(error) => last = error,
-        }
-    }
-    let Some(mut stream) = stream else { return Err(last) };
+    let mut stream = connect(address, PATIENCE)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let framed = [&[BEGIN], message.as_bytes(), &[END, RETURN]].concat();
     stream.write_all(&framed)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::alert::{Occasion, is_http, is_name};
-use crate::dimse::AeTitle;
+use crate::dimse::{AeTitle, is_address};
 
 /// A destination, which is `dicom` or `stow`.
 #[derive(Clone, Debug, Deserialize)]
@@ -75,6 +75,11 @@ impl Destination {
         }
     }
 
+    /// Whether its archive reports what it keeps.
+    pub fn reports(&self) -> bool {
+        self.dicom.as_ref().is_some_and(|dicom| dicom.commit)
+    }
+
     /// Whether it can be used.
     ///
     /// # Errors
@@ -90,8 +95,7 @@ impl Destination {
         match self.to() {
             None => return Err(("deliver", format!("{name:?} needs either dicom or stow"))),
             Some(To::Dicom(dicom)) => {
-                let port = dicom.address.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-                if !matches!(port, Some(Ok(1..))) {
+                if !is_address(&dicom.address) {
                     return Err((
                         "deliver.dicom.address",
                         "must be a name or number, a colon and a port".into(),

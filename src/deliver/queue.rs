@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::objects::Object;
 use crate::dimse::Report;
-use crate::spool::{SpoolError, make_folder, move_durably, sync_folder, write_durably};
+use crate::spool::{SpoolError, at, make_folder, move_durably, sync_folder, write_durably};
 
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -45,11 +45,6 @@ pub struct Entry {
     queue: PathBuf,
     path: PathBuf,
     about: About,
-}
-
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> SpoolError {
-    let path = path.to_owned();
-    move |source| SpoolError::Io { path, source }
 }
 
 /// Files of a folder with an extension, in order; none where it is missing.

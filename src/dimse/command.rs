@@ -198,7 +198,7 @@ impl Set {
 }
 
 /// A UID of a command; None where it is none, since it becomes part of a file.
-fn uid(value: &[u8]) -> Option<String> {
+pub(super) fn uid(value: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(value).ok()?.trim_end_matches(['\0', ' ']);
     let is_uid = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     is_uid.then(|| text.to_owned())

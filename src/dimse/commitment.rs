@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::command;
+
 const TRANSACTION_UID: u32 = 0x0008_1195;
 const REFERENCED: u32 = 0x0008_1199;
 const FAILED: u32 = 0x0008_1198;
@@ -131,11 +133,9 @@ fn split(bytes: &[u8], depth: u32) -> Option<(u32, &[u8], &[u8])> {
     }
 }
 
+/// A UID, which has to be there.
 fn uid(value: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(value).ok()?.trim_end_matches(['\0', ' ']);
-    let is_uid =
-        (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    is_uid.then(|| text.to_owned())
+    command::uid(value).filter(|uid| !uid.is_empty())
 }
 
 #[cfg(test)]

@@ -275,8 +275,17 @@ impl Requestor {
     }
 }
 
-/// The first address that somebody listens at.
-fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
+/// Whether a text is a name or number, a colon and a port.
+pub fn is_address(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(name, port)| (name.is_empty(), port.parse::<u16>()));
+    matches!(port, Some((false, Ok(1..))))
+}
+
+/// A connection with the first address of a name that somebody listens at.
+///
+/// # Errors
+/// The name has no address, or nobody listens at any.
+pub fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::other("the name has no address");
     for address in address.to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, patience) {

@@ -236,7 +236,9 @@ impl Config {
 
 impl Receive {
     /// How associations are served.
-    pub fn settings(&self) -> Settings {
+    ///
+    /// `reports`: whether archives are asked what they keep.
+    pub fn settings(&self, reports: bool) -> Settings {
         Settings {
             ae_title: self.ae_title.clone(),
             peers: self.peer.clone(),
@@ -247,7 +249,7 @@ impl Receive {
             idle: Duration::from_secs(self.idle_s),
             patience: Duration::from_secs(10),
             object_time: Duration::from_secs(300),
-            reports: true,
+            reports,
         }
     }
 }

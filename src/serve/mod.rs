@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use config::{Config, ConfigError};
 
 use crate::alert::{self, Channel};
-use crate::deliver::{self, News, Outbox};
+use crate::deliver::{self, Destination, News, Outbox};
 use crate::dimse::Report;
 use crate::limits::Limits;
 use crate::output::OutputError;
@@ -83,16 +83,11 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     }
     let (channels, outboxes) = (channels, outboxes);
     // Before anything is taken up: whoever cannot listen should not work on what another box may be given.
-    let listener = config.receive.as_ref().map(|receive| {
-        let address = receive.listen;
+    let listen = |address: SocketAddr| {
         TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
-    });
-    let listener = listener.transpose()?;
-    let page = config.web.as_ref().map(|web| {
-        let address = web.listen;
-        TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
-    });
-    let page = page.transpose()?;
+    };
+    let listener = config.receive.as_ref().map(|receive| listen(receive.listen)).transpose()?;
+    let page = config.web.as_ref().map(|web| listen(web.listen)).transpose()?;
     let mut studies = Studies::resume(&spool, &config.study, &channels, &outboxes, &journal)?;
     let (happened, happenings) = channel();
     let objects = |study_uid: &str| spool.study(study_uid).join("objects");
@@ -160,7 +155,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                 journal.tell("association", &[("from", &from.to_string()), ("ended", &format!("{end:?}"))]);
                 happen(Happening::Ended { association });
             };
-            let settings = receive.settings();
+            let settings = receive.settings(config.deliver.iter().any(Destination::reports));
             let broken = receive::receive(listener, &settings, &spool, &limits, &tell, &ended);
             return broken.map_err(|source| ServeError::Listen { address, source });
         }

@@ -20,6 +20,9 @@ use crate::alert::{Channel, Notice, Occasion};
 use crate::deliver::Outbox;
 use crate::spool::{Spool, SpoolError, sync_folder, write_durably};
 
+/// The file that says which verdict was given to all whom it concerns.
+const HANDED_ON: &str = "handed_on";
+
 /// What the rest of the service tells of.
 #[derive(Debug)]
 pub enum Happening {
@@ -85,11 +88,14 @@ impl<'a> Studies<'a> {
             let folder = spool.study(&study_uid);
             let objects = count(&folder.join("objects"));
             let verdict = studies.verdict(&study_uid)?;
-            if let Some(verdict) = &verdict {
-                studies.tell(&study_uid, verdict)?;
+            if let Some(verdict) = &verdict
+                && !studies.is_handed_on(&study_uid, verdict)
+            {
                 // Of others, the results may be half of those of the next verdict.
                 if verdict.objects == objects {
-                    studies.deliver(&study_uid, verdict.outcome)?;
+                    studies.hand_on(&study_uid, verdict)?;
+                } else {
+                    studies.tell(&study_uid, verdict)?;
                 }
             }
             if verdict.is_none_or(|verdict| verdict.objects != objects) && objects > 0 {
@@ -235,8 +241,7 @@ impl<'a> Studies<'a> {
             write_durably(&folder.join("verdict.json"), line.as_bytes())?;
             self.journal.vitals.verdict_after(last.elapsed());
             self.journal.tell("verdict", &[("study", &study_uid), ("outcome", outcome.name())]);
-            self.tell(&study_uid, &verdict)?;
-            self.deliver(&study_uid, outcome)?;
+            self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
             if count(&folder.join("objects")) == objects {
                 self.open.remove(&study_uid);
@@ -285,9 +290,19 @@ impl<'a> Studies<'a> {
         self.post(study_uid, verdict.outcome, verdict.revision, &verdict.report)
     }
 
-    fn deliver(&self, study_uid: &str, outcome: Occasion) -> Result<(), SpoolError> {
-        let objects = self.spool.study(study_uid).join("results/dicom");
-        self.outboxes.iter().try_for_each(|outbox| outbox.post(outcome, study_uid, &objects))
+    /// Gives a verdict to those who are told and to archives, and notes that it did: another start need not read it again,
+    /// and whoever is added to the configuration later does not get all that ever was.
+    fn hand_on(&self, study_uid: &str, verdict: &Verdict) -> Result<(), SpoolError> {
+        self.tell(study_uid, verdict)?;
+        let folder = self.spool.study(study_uid);
+        let objects = folder.join("results/dicom");
+        self.outboxes.iter().try_for_each(|outbox| outbox.post(verdict.outcome, study_uid, &objects))?;
+        write_durably(&folder.join(HANDED_ON), mark(verdict).as_bytes())
+    }
+
+    fn is_handed_on(&self, study_uid: &str, verdict: &Verdict) -> bool {
+        let noted = fs::read_to_string(self.spool.study(study_uid).join(HANDED_ON));
+        noted.is_ok_and(|noted| noted == mark(verdict))
     }
 
     fn post(
@@ -324,6 +339,11 @@ impl Open {
         };
         Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
     }
+}
+
+/// Which verdict on its study it is.
+fn mark(verdict: &Verdict) -> String {
+    format!("{} {}\n", verdict.revision, verdict.objects)
 }
 
 /// Makes the names of results durable; their contents are.

@@ -102,7 +102,7 @@ impl SpoolError {
 }
 
 /// For `map_err`: the error of a path.
-fn at(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+pub fn at(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
     let path = path.to_owned();
     move |source| SpoolError::Io { path, source }
 }

@@ -96,6 +96,15 @@ impl Service {
         output.status.success()
     }
 
+    /// Sends the slices of a folder over an association of their own.
+    pub fn send(&self, folder: &Path) {
+        let mut sender = self.associate().unwrap();
+        for slice in slices(folder) {
+            assert_eq!(sender.store(&slice), Some(0));
+        }
+        sender.release();
+    }
+
     /// An association for CT slices.
     pub fn associate(&self) -> Option<Sender> {
         associate(&self.address)
