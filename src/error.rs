@@ -110,6 +110,18 @@ pub enum Error {
         /// The study that was named.
         study: String,
     },
+    /// A study is to be judged again that was not judged.
+    #[error("{study}: the spool has no study of this name with a verdict")]
+    NoVerdict {
+        /// The study that was named.
+        study: String,
+    },
+    /// Something in a spool is not what it was.
+    #[error("{detail}")]
+    Differs {
+        /// What, and what of it.
+        detail: String,
+    },
     /// The phantom cannot be, or cannot be written.
     #[error(transparent)]
     Phantom(#[from] PhantomError),
@@ -149,11 +161,11 @@ impl Error {
             | Error::Output(OutputError::FileName(_)) => Exit::Usage,
             Error::Phantom(PhantomError::Encode { .. }) => Exit::Internal,
             Error::Output(_) | Error::Stdout(_) | Error::Phantom(PhantomError::Io { .. }) => Exit::Output,
-            Error::SeveralStudies { .. } | Error::NoAlert { .. } => Exit::Usage,
+            Error::SeveralStudies { .. } | Error::NoAlert { .. } | Error::NoVerdict { .. } => Exit::Usage,
             Error::Serve(ServeError::Config(_) | ServeError::Listen { .. }) => Exit::Usage,
             Error::Serve(ServeError::Spool(_) | ServeError::Output(_)) => Exit::Output,
             Error::Serve(ServeError::Pipe(_)) => Exit::Internal,
-            Error::Labels(_) => Exit::Input,
+            Error::Labels(_) | Error::Differs { .. } => Exit::Input,
             Error::Refused { code, .. } => Exit::refused(*code),
         }
     }

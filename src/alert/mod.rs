@@ -154,6 +154,9 @@ pub struct Channel {
 /// Where a teller finds the objects of a study: whose study it is stands in them, and in no notice.
 pub type Objects<'a> = &'a (dyn Fn(&str) -> PathBuf + Sync);
 
+/// Who hears of a notice, by its ID, that it was told or why not.
+pub type Ended<'a> = &'a dyn Fn(&str, Result<(), &str>);
+
 /// The other end of a [`Channel`]: does the telling.
 #[derive(Debug)]
 pub struct Teller {
@@ -175,6 +178,11 @@ pub fn channel_in(folder: PathBuf, on: Vec<Occasion>, way: Way) -> Result<(Chann
 }
 
 impl Channel {
+    /// Its folders of notices that somebody was not told of yet.
+    pub fn waiting(&self) -> [PathBuf; 2] {
+        ["pending", "running"].map(|state| self.folder.join(state))
+    }
+
     /// Takes a notice, durably, if it is one of its occasions and was not taken before.
     ///
     /// # Errors
@@ -206,9 +214,9 @@ struct Memory {
 }
 
 impl Teller {
-    /// Tells whatever there is to tell, for ever: until the [`Channel`] is gone. `ended` hears of each that was told, and why
-    /// one could not be.
-    pub fn tell(&self, objects: Objects<'_>, ended: &dyn Fn(Result<(), &str>)) {
+    /// Tells whatever there is to tell, for ever: until the [`Channel`] is gone. `ended` hears, by its [ID](Notice::id), of each
+    /// that was told, and why one could not be.
+    pub fn tell(&self, objects: Objects<'_>, ended: Ended<'_>) {
         let doubtful = [self.notices("running"), self.notices("pending")].concat();
         let mut memory = Memory {
             doubtful: doubtful.into_iter().collect(),
@@ -225,7 +233,7 @@ impl Teller {
     }
 
     /// Tells what is due; when something is due again.
-    fn round(&self, memory: &mut Memory, objects: Objects<'_>, ended: &dyn Fn(Result<(), &str>)) -> Duration {
+    fn round(&self, memory: &mut Memory, objects: Objects<'_>, ended: Ended<'_>) -> Duration {
         for notice in [self.notices("running"), self.notices("pending")].concat() {
             let name = notice.file_name().unwrap_or_default().to_owned();
             let tries = memory.notices.entry(name.clone()).or_default();
@@ -236,11 +244,12 @@ impl Teller {
                 continue;
             }
             let is_doubtful = memory.doubtful.contains(&notice);
+            let id = notice.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             match self.tell_one(&notice, is_doubtful, objects) {
                 Ok(()) => {
                     memory.way = Tries::default();
                     memory.notices.remove(&name);
-                    ended(Ok(()));
+                    ended(&id, Ok(()));
                 }
                 Err(untold) => {
                     let why = match untold {
@@ -253,7 +262,7 @@ impl Teller {
                             why
                         }
                     };
-                    ended(Err(&why));
+                    ended(&id, Err(&why));
                     memory.doubtful.insert(notice);
                 }
             }

@@ -1,11 +1,10 @@
 //! `hemapatch alerts`: which there are, and that somebody has seen to one.
 
-use std::path::PathBuf;
-
 use chrono::DateTime;
 
+use super::spool::Of;
 use crate::error::{Error, Exit};
-use crate::serve::{Config, ServeError, alerts};
+use crate::serve::{ServeError, alerts};
 
 /// List the alerts of a service, and acknowledge them
 #[derive(clap::Args)]
@@ -38,28 +37,6 @@ enum Action {
         #[arg(long, value_name = "NAME", default_value = "")]
         by: String,
     },
-}
-
-/// Whose alerts.
-#[derive(clap::Args)]
-#[group(required = true, multiple = false)]
-struct Of {
-    /// The service's configuration
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The service's spool
-    #[arg(long, value_name = "DIR")]
-    spool: Option<PathBuf>,
-}
-
-impl Of {
-    fn spool(self) -> Result<PathBuf, Error> {
-        match (self.config, self.spool) {
-            (Some(config), _) => Ok(Config::read(&config).map_err(ServeError::from)?.spool.folder),
-            // One of them is there: clap sees to it.
-            (None, spool) => Ok(spool.unwrap_or_default()),
-        }
-    }
 }
 
 impl Arguments {

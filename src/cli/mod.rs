@@ -11,6 +11,7 @@ mod patches;
 mod phantom;
 mod progress;
 mod serve;
+mod spool;
 mod stats;
 mod triage;
 
@@ -43,6 +44,8 @@ enum Command {
     Serve(serve::Arguments),
     Config(serve::ConfigArguments),
     Alerts(alerts::Arguments),
+    Audit(spool::AuditArguments),
+    Replay(spool::ReplayArguments),
     #[command(hide = true)]
     Worker(serve::WorkerArguments),
     #[command(hide = true)]
@@ -83,6 +86,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Serve(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
         Command::Alerts(arguments) => arguments.run(),
+        Command::Audit(arguments) => arguments.run(),
+        Command::Replay(arguments) => arguments.run(),
         Command::Worker(arguments) => arguments.run(),
         Command::Notify(arguments) => arguments.run(),
         Command::Completions { shell } => completions(shell),

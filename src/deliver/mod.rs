@@ -137,6 +137,11 @@ pub fn outbox_in(folder: PathBuf, on: Vec<Occasion>, to: To) -> Result<(Outbox, 
 }
 
 impl Outbox {
+    /// Its folder of what is on its way.
+    pub fn waiting(&self) -> PathBuf {
+        self.queue.waiting()
+    }
+
     /// Takes the objects of a folder, durably, if the verdict is one of its occasions. The same objects are taken once.
     ///
     /// # Errors

@@ -115,6 +115,11 @@ impl Queue {
         Ok(true)
     }
 
+    /// The folder of what is on its way.
+    pub fn waiting(&self) -> PathBuf {
+        self.folder.join("pending")
+    }
+
     fn done(&self, id: &str) -> PathBuf {
         self.folder.join("done").join(format!("{id}.json"))
     }

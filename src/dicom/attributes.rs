@@ -24,6 +24,7 @@ pub(super) const WANTED: Wanted = Wanted {
         tags::SERIES_INSTANCE_UID,
         tags::SERIES_NUMBER,
         tags::ACQUISITION_NUMBER,
+        tags::IMAGES_IN_ACQUISITION,
         tags::INSTANCE_NUMBER,
         tags::IMAGE_POSITION_PATIENT,
         tags::IMAGE_ORIENTATION_PATIENT,

@@ -42,6 +42,8 @@ pub struct SliceHeader {
     pub instance_number: Option<i32>,
     /// Number of the scan that the slice comes from; None where absent or no number.
     pub acquisition_number: Option<i32>,
+    /// How many images the scan gave; None where that is not told.
+    pub images_in_acquisition: Option<u32>,
     /// Free text of the series. Not for logs.
     pub series_description: Option<String>,
     /// Free text of the protocol. Not for logs.
@@ -255,6 +257,9 @@ fn of_frame(
         acquisition_number: elements
             .lenient_integer(tags::FRAME_ACQUISITION_NUMBER)
             .or_else(|| elements.lenient_integer(tags::ACQUISITION_NUMBER)),
+        images_in_acquisition: elements
+            .lenient_integer(tags::IMAGES_IN_ACQUISITION)
+            .and_then(|count| u32::try_from(count).ok()),
         series_description: elements.text(tags::SERIES_DESCRIPTION),
         protocol_name: elements.text(tags::PROTOCOL_NAME),
         convolution_kernel: elements.text(tags::CONVOLUTION_KERNEL),

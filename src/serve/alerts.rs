@@ -8,7 +8,9 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::pseudonym;
+use super::audit::Audit;
+use super::journal::{now, pseudonym};
+use super::key;
 use super::studies::Verdict;
 use crate::alert::{Occasion, Told};
 use crate::spool::{SpoolError, is_name, write_durably};
@@ -70,7 +72,7 @@ struct Notices {
 /// # Errors
 /// The folder is no spool, or cannot be read.
 pub fn list(spool: &Path, identify: bool) -> Result<Vec<Listed>, SpoolError> {
-    let key = key(spool)?;
+    let key = key::read(spool)?;
     let mut notices = notices(spool);
     let mut listed = Vec::new();
     for entry in entries(&spool.join("studies"))? {
@@ -124,22 +126,16 @@ pub fn acknowledge(spool: &Path, study: &str, by: &str) -> Result<bool, SpoolErr
     let Some(Listed { study_uid: Some(study_uid), revision, .. }) = listed.iter().find(is_it) else {
         return Ok(false);
     };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let note = Acknowledged { revision: *revision, time: now.as_secs_f64().round(), by: by.to_owned() };
+    let note = Acknowledged { revision: *revision, time: now().round(), by: by.to_owned() };
     let path = spool.join("studies").join(study_uid).join(ACKNOWLEDGED);
     // Strings and numbers always serialize.
     write_durably(&path, &serde_json::to_vec(&note).unwrap_or_default())?;
+    let key = key::read(spool)?;
+    let fields =
+        [("study", pseudonym(&key, study_uid)), ("revision", revision.to_string()), ("by", by.to_owned())];
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    Audit::new(spool, key).add(now(), "acknowledged", fields)?;
     Ok(true)
-}
-
-fn key(spool: &Path) -> Result<[u8; 32], SpoolError> {
-    let no_spool = || SpoolError::NotASpool { folder: spool.to_owned() };
-    let path = spool.join("KEY");
-    match fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| no_spool()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_spool()),
-        Err(source) => Err(SpoolError::Io { path, source }),
-    }
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use super::retention::Retention;
 use crate::alert::Alert;
 use crate::deliver::Destination;
 use crate::dimse::AeTitle;
@@ -35,6 +37,11 @@ pub struct Config {
     /// Where results go.
     #[serde(default)]
     pub deliver: Vec<Destination>,
+    /// What is removed, and when. Nothing is, where it is absent.
+    pub retention: Option<Retention>,
+    /// The file's SHA-256, in hexadecimal.
+    #[serde(skip)]
+    pub sha256: String,
 }
 
 /// `[spool]`
@@ -172,13 +179,14 @@ impl Config {
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let config: Config = toml::from_str(&text)
+        let mut config: Config = toml::from_str(&text)
             .map_err(|error| ConfigError::Form { path: path.to_owned(), reason: error.to_string() })?;
         config.check().map_err(|(field, problem)| ConfigError::Value {
             path: path.to_owned(),
             field,
             problem,
         })?;
+        config.sha256 = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(config)
     }
 
@@ -210,6 +218,7 @@ impl Config {
             let why = "must be an address of this machine alone, 127.0.0.1 or [::1]";
             return Err(("web.listen", why.into()));
         }
+        self.retention.map_or(Ok(()), |retention| retention.check())?;
         let study = &self.study;
         if study.seconds == 0 || study.memory_mb == 0 {
             return Err(("study", "seconds and memory_mb must be above 0".into()));
@@ -291,6 +300,7 @@ mod tests {
             ("[spool]\nfolder = '/s'\nkeep_free = 3\n", "keep_free"),
             (&format!("{SMALL}[study]\nsettled_s = 5\nquiet_s = 1\n"), "study.settled_s"),
             (&format!("{SMALL}[study]\nthreads = 0\n"), "threads"),
+            (&format!("{SMALL}[retention]\ndays = 0\n"), "retention.days"),
             (&format!("{SMALL}[[alert]]\nname = 'a/b'\nlog = '/a'\n"), "alert.name"),
             (&format!("{SMALL}[[alert]]\nname = 'a'\nlog = 'a'\n"), "alert.log"),
             (&format!("{SMALL}[[alert]]\nname = 'a'\ncommand = []\n"), "alert.command"),

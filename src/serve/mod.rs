@@ -5,14 +5,17 @@
 //! spool. So there is no way to stop it but to end it, and nothing to do first.
 
 pub mod alerts;
+pub mod audit;
 mod config;
 mod journal;
+mod key;
 mod process;
+pub mod replay;
+mod retention;
 mod studies;
 mod vitals;
 pub mod worker;
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::mpsc::{Sender, channel};
@@ -27,7 +30,7 @@ use crate::dimse::Report;
 use crate::limits::Limits;
 use crate::output::OutputError;
 use crate::receive::{self, Event};
-use crate::spool::{Spool, SpoolError, write_durably};
+use crate::spool::{Spool, SpoolError};
 use crate::{watch, web};
 use journal::Journal;
 use studies::{Happening, Studies};
@@ -63,7 +66,9 @@ pub enum ServeError {
 /// The spool is held by another process, or its disk refuses; the address cannot be listened on.
 pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(), ServeError> {
     let spool = Spool::open(&config.spool.folder, config.spool.keep_free_mb.saturating_mul(1_000_000))?;
-    let journal = Journal::new(key(config)?);
+    let journal = Journal::new(&config.spool.folder, key::read_or_make(&config.spool.folder)?);
+    let version = ("version", env!("CARGO_PKG_VERSION"));
+    journal.tell("started", &[version, ("config_sha256", &config.sha256)]);
     let limits = Limits::default();
     let (mut channels, mut tellers): (Vec<Channel>, Vec<_>) = (Vec::new(), Vec::new());
     for alert in &config.alert {
@@ -88,7 +93,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     };
     let listener = config.receive.as_ref().map(|receive| listen(receive.listen)).transpose()?;
     let page = config.web.as_ref().map(|web| listen(web.listen)).transpose()?;
-    let mut studies = Studies::resume(&spool, &config.study, &channels, &outboxes, &journal)?;
+    let mut studies = Studies::resume(&spool, config, &channels, &outboxes, &journal)?;
     let (happened, happenings) = channel();
     let objects = |study_uid: &str| spool.study(study_uid).join("objects");
     std::thread::scope(|scope| {
@@ -96,9 +101,13 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
         for (name, teller) in tellers {
             scope.spawn(move || {
                 let _watch = CrashOnly;
-                teller.tell(objects, &|ended| match ended {
-                    Ok(()) => journal.tell("told", &[("alert", &name)]),
-                    Err(why) => journal.tell("not_told", &[("alert", &name), ("why", why)]),
+                teller.tell(objects, &|notice, ended| {
+                    let (study_uid, which) = notice.split_once('-').unwrap_or((notice, ""));
+                    let about = [("alert", name.as_str()), ("study", study_uid), ("notice", which)];
+                    match ended {
+                        Ok(()) => journal.tell("told", &about),
+                        Err(why) => journal.tell("not_told", &[&about[..], &[("why", why)]].concat()),
+                    }
                 });
             });
         }
@@ -146,8 +155,12 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                     happen(Happening::Arrived { study_uid, association });
                 }
                 Event::Refused { study_uid, status, why } => {
-                    let (status, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
-                    journal.tell("not_stored", &[("study", &study), ("status", &status), ("why", &why)]);
+                    let (code, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
+                    journal.tell("not_stored", &[("study", &study), ("status", &code), ("why", &why)]);
+                    // Without room it comes again.
+                    if !study.is_empty() && !(0xA700..=0xA7FF).contains(&status) {
+                        happen(Happening::Refused { study_uid: study, why });
+                    }
                 }
                 Event::Reported(report) => take(journal, &outboxes, &report),
             };
@@ -191,7 +204,12 @@ fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event)
         }
         watch::Event::Quiet => Happening::Ended { association: DROPPED },
         watch::Event::Refused { study_uid, why } => {
-            return journal.tell("not_taken", &[("study", &study_uid.unwrap_or_default()), ("why", &why)]);
+            let study = study_uid.unwrap_or_default();
+            journal.tell("not_taken", &[("study", &study), ("why", &why)]);
+            if study.is_empty() {
+                return;
+            }
+            Happening::Refused { study_uid: study, why }
         }
         watch::Event::Troubled { why } => return journal.tell("watch_troubled", &[("why", &why)]),
     };
@@ -226,19 +244,4 @@ fn take(journal: &Journal, outboxes: &[Outbox], report: &Report) {
         // It is asked for again.
         Err(error) => journal.tell("report_not_taken", &[("why", &error.reason())]),
     }
-}
-
-/// The spool's key, made when it is needed first.
-fn key(config: &Config) -> Result<[u8; 32], SpoolError> {
-    let path = config.spool.folder.join("KEY");
-    if let Ok(bytes) = fs::read(&path)
-        && let Ok(key) = bytes.try_into()
-    {
-        return Ok(key);
-    }
-    let mut key = [0; 32];
-    // Never fails on systems that this runs on; a key of zeros would only make pseudonyms easier to guess.
-    let _ = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
-    write_durably(&path, &key)?;
-    Ok(key)
 }

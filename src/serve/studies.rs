@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::config::Study as Settings;
+use super::audit::report_hash;
+use super::config::{Config, Study as Settings};
 use super::journal::Journal;
 use super::process::Process;
+use super::retention::{Round, Rounds, forget, studies_in};
 use super::worker::{Answer, Request};
 use crate::alert::{Channel, Notice, Occasion};
 use crate::deliver::Outbox;
@@ -22,12 +24,20 @@ use crate::spool::{Spool, SpoolError, sync_folder, write_durably};
 
 /// The file that says which verdict was given to all whom it concerns.
 const HANDED_ON: &str = "handed_on";
+/// The file that says why objects of the study are missing.
+const REFUSED: &str = "refused.json";
+/// As many reasons are told.
+const MOST_REASONS: usize = 8;
+/// As many studies of which nothing but refused objects came are remembered.
+const MOST_UNKNOWN: usize = 1000;
 
 /// What the rest of the service tells of.
 #[derive(Debug)]
 pub enum Happening {
     /// An object of a study is durable. The number of the association is 0 where there is none.
     Arrived { study_uid: String, association: u64 },
+    /// An object of a study was not kept, and will not be.
+    Refused { study_uid: String, why: String },
     /// An association ended.
     Ended { association: u64 },
 }
@@ -41,6 +51,9 @@ pub struct Verdict {
     pub outcome: Occasion,
     /// How many objects it is made of.
     pub objects: usize,
+    /// For how many reasons others are missing.
+    #[serde(default)]
+    pub refused: usize,
     /// The report.
     pub report: Box<RawValue>,
 }
@@ -66,6 +79,11 @@ struct Open {
 pub struct Studies<'a> {
     spool: &'a Spool,
     settings: &'a Settings,
+    /// The spool's folder, with what others have in it.
+    folder: &'a Path,
+    rounds: Rounds,
+    /// Why objects were refused, of studies that nothing else came of yet.
+    refused: BTreeMap<String, BTreeSet<String>>,
     channels: &'a [Channel],
     outboxes: &'a [Outbox],
     journal: &'a Journal,
@@ -77,13 +95,25 @@ impl<'a> Studies<'a> {
     /// Takes up what an earlier process left: verdicts that may not have been told, studies without one.
     pub fn resume(
         spool: &'a Spool,
-        settings: &'a Settings,
+        config: &'a Config,
         channels: &'a [Channel],
         outboxes: &'a [Outbox],
         journal: &'a Journal,
     ) -> Result<Studies<'a>, SpoolError> {
-        let mut studies =
-            Studies { spool, settings, channels, outboxes, journal, open: BTreeMap::new(), process: None };
+        let mut studies = Studies {
+            spool,
+            settings: &config.study,
+            folder: &config.spool.folder,
+            rounds: Rounds::new(config.retention),
+            refused: BTreeMap::new(),
+            channels,
+            outboxes,
+            journal,
+            open: BTreeMap::new(),
+            process: None,
+        };
+        // What a crash left half removed.
+        studies.finish_purges()?;
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
             let objects = count(&folder.join("objects"));
@@ -98,7 +128,9 @@ impl<'a> Studies<'a> {
                     studies.tell(&study_uid, verdict)?;
                 }
             }
-            if verdict.is_none_or(|verdict| verdict.objects != objects) && objects > 0 {
+            let refused = studies.reasons(&study_uid).len();
+            let is_current = |verdict: Verdict| verdict.objects == objects && verdict.refused == refused;
+            if !verdict.is_some_and(is_current) && objects > 0 {
                 studies.open.insert(study_uid, Open::new(objects));
             }
         }
@@ -122,8 +154,10 @@ impl<'a> Studies<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            self.note_refused()?;
             self.look()?;
             self.judge()?;
+            self.purge()?;
             if self.open.is_empty() {
                 // Nothing is to do: its memory is given back.
                 self.process = None;
@@ -141,6 +175,12 @@ impl<'a> Studies<'a> {
                     open.senders.insert(association);
                 }
             }
+            Happening::Refused { study_uid, why } => {
+                self.refused.entry(study_uid).or_default().insert(why);
+                if self.refused.len() > MOST_UNKNOWN {
+                    self.refused.pop_first();
+                }
+            }
             Happening::Ended { association } => {
                 for open in self.open.values_mut() {
                     if open.senders.remove(&association) {
@@ -154,7 +194,80 @@ impl<'a> Studies<'a> {
     /// Time until something is due without anything happening.
     fn patience(&self) -> Duration {
         let due = self.open.values().map(|open| open.due(self.settings));
-        due.min().unwrap_or(Duration::from_secs(3600)).max(Duration::from_millis(1))
+        let due = due.min().unwrap_or(Duration::from_secs(3600)).min(self.rounds.due());
+        due.max(Duration::from_millis(1))
+    }
+
+    /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
+    fn note_refused(&mut self) -> Result<(), SpoolError> {
+        let there = |study_uid: &String, _: &mut BTreeSet<String>| self.spool.study(study_uid).is_dir();
+        let refused: Vec<_> = self.refused.extract_if(.., there).collect();
+        for (study_uid, more) in refused {
+            let mut reasons = self.reasons(&study_uid);
+            let before = reasons.len();
+            // The same object may be sent, and refused, for ever: that changes nothing.
+            reasons.extend(more);
+            let reasons: Vec<String> = reasons.into_iter().take(MOST_REASONS).collect();
+            if reasons.len() == before {
+                continue;
+            }
+            let path = self.spool.study(&study_uid).join(REFUSED);
+            // Strings always serialize.
+            write_durably(&path, &serde_json::to_vec(&reasons).unwrap_or_default())?;
+            let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
+            open.has_more = true;
+            open.last = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn reasons(&self, study_uid: &str) -> BTreeSet<String> {
+        reasons(&self.spool.study(study_uid))
+    }
+
+    /// Removes studies that were kept long enough: that are told, delivered, and as their verdict saw them.
+    fn purge(&mut self) -> Result<(), SpoolError> {
+        let day = SystemTime::now();
+        let age = match self.rounds.begin(Instant::now(), day) {
+            Round::NotDue => return Ok(()),
+            Round::ClockWasSet => {
+                self.journal.tell("clock_was_set", &[]);
+                return Ok(());
+            }
+            Round::Remove(age) => age,
+        };
+        let waiting = self.channels.iter().flat_map(Channel::waiting);
+        let waiting = waiting.chain(self.outboxes.iter().map(Outbox::waiting));
+        let waiting: BTreeSet<String> = waiting
+            .map(|folder| studies_in(&folder))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .flatten()
+            .collect();
+        for study_uid in self.spool.studies()? {
+            let verdict_file = self.spool.study(&study_uid).join("verdict.json");
+            let written = verdict_file.metadata().and_then(|metadata| metadata.modified());
+            let is_old =
+                written.is_ok_and(|written| day.duration_since(written).is_ok_and(|passed| passed >= age));
+            if !is_old || self.open.contains_key(&study_uid) || waiting.contains(&study_uid) {
+                continue;
+            }
+            let Some(verdict) = self.verdict(&study_uid)? else { continue };
+            if self.is_handed_on(&study_uid, &verdict) && self.spool.purge(&study_uid, verdict.objects)? {
+                self.finish_purges()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_purges(&self) -> Result<(), SpoolError> {
+        for study_uid in self.spool.purging()? {
+            // First: found again without these, it would be told of a second time.
+            forget(self.folder, &study_uid)?;
+            self.spool.finish_purge(&study_uid)?;
+            self.journal.tell("purged", &[("study", &study_uid)]);
+        }
+        Ok(())
     }
 
     /// Looks at the studies of which something came.
@@ -165,6 +278,8 @@ impl<'a> Studies<'a> {
                 open.objects = count(&self.spool.study(study_uid).join("objects"));
             }
         }
+        // Removed since the object that was sent again was found there.
+        self.open.retain(|_, open| open.objects > 0);
         let waiting: Vec<String> = self
             .open
             .iter()
@@ -210,15 +325,17 @@ impl<'a> Studies<'a> {
             let (objects, deaths, last) = (open.objects, open.deaths, open.last);
             let folder = self.spool.study(&study_uid);
             let results = folder.join("results");
+            let refused: Vec<String> = self.reasons(&study_uid).into_iter().collect();
             let (outcome, report) = if deaths >= 2 {
                 // Those of an earlier verdict do not go with this one.
                 let _ = fs::remove_dir_all(&results);
-                (Occasion::Refused, refused(&study_uid))
+                (Occasion::Refused, broken(&study_uid))
             } else {
                 let request = Request::Judge {
                     study_uid: study_uid.clone(),
                     objects: folder.join("objects"),
                     results: results.clone(),
+                    refused: refused.clone(),
                 };
                 match self.ask(&study_uid, &request) {
                     Some(Answer::Judged { outcome, report }) => {
@@ -235,12 +352,11 @@ impl<'a> Studies<'a> {
                 Some(before) => before.revision + 1,
                 None => 1,
             };
-            let verdict = Verdict { revision, outcome, objects, report: raw(report) };
+            let verdict = Verdict { revision, outcome, objects, refused: refused.len(), report: raw(report) };
             // Strings and numbers always serialize.
             let line = serde_json::to_string(&verdict).unwrap_or_default();
             write_durably(&folder.join("verdict.json"), line.as_bytes())?;
             self.journal.vitals.verdict_after(last.elapsed());
-            self.journal.tell("verdict", &[("study", &study_uid), ("outcome", outcome.name())]);
             self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
             if count(&folder.join("objects")) == objects {
@@ -293,6 +409,15 @@ impl<'a> Studies<'a> {
     /// Gives a verdict to those who are told and to archives, and notes that it did: another start need not read it again,
     /// and whoever is added to the configuration later does not get all that ever was.
     fn hand_on(&self, study_uid: &str, verdict: &Verdict) -> Result<(), SpoolError> {
+        let (revision, objects) = (verdict.revision.to_string(), verdict.objects.to_string());
+        let fields = [
+            ("study", study_uid),
+            ("outcome", verdict.outcome.name()),
+            ("revision", &revision),
+            ("objects", &objects),
+            ("report_sha256", &report_hash(verdict)),
+        ];
+        self.journal.tell("verdict", &fields);
         self.tell(study_uid, verdict)?;
         let folder = self.spool.study(study_uid);
         let objects = folder.join("results/dicom");
@@ -343,7 +468,7 @@ impl Open {
 
 /// Which verdict on its study it is.
 fn mark(verdict: &Verdict) -> String {
-    format!("{} {}\n", verdict.revision, verdict.objects)
+    format!("{} {} {}\n", verdict.revision, verdict.objects, verdict.refused)
 }
 
 /// Makes the names of results durable; their contents are.
@@ -356,13 +481,20 @@ fn make_durable(results: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
+/// Why objects of a study, whose folder it is, were refused.
+pub fn reasons(study: &Path) -> BTreeSet<String> {
+    let text = fs::read(study.join(REFUSED)).unwrap_or_default();
+    // Written whole; whoever wrote something else there took away a warning, and no more.
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
 /// Objects in a folder; 0 where it is not there yet.
 fn count(objects: &Path) -> usize {
     fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
 }
 
 /// The report on a study that brings its worker down.
-fn refused(study_uid: &str) -> String {
+fn broken(study_uid: &str) -> String {
     let detail = "the process that judges ended twice on this study";
     serde_json::json!({
         "schema": "hemapatch.report/1",

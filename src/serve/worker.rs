@@ -15,7 +15,7 @@ use crate::alert::Occasion;
 use crate::limits::Limits;
 use crate::output::{files, json};
 use crate::series::{self, Assembly, Headers};
-use crate::study::{Early, Outcome, RefusalCode, Report, Triage, is_without_gaps};
+use crate::study::{Early, Outcome, RefusalCode, Report, Triage, Warning, is_without_gaps};
 
 /// What a worker is asked. Folders hold the objects of one study.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub enum Request {
         objects: PathBuf,
         /// Where report and pictures go.
         results: PathBuf,
+        /// Why objects of it are missing.
+        refused: Vec<String>,
     },
 }
 
@@ -82,9 +84,11 @@ pub fn work(mut triage: Triage, requests: impl BufRead, mut answers: impl Write)
                 let known = studies.entry(study_uid).or_default();
                 look(&mut triage, known, &objects, &limits)?
             }
-            Request::Judge { study_uid, objects, results } => {
+            Request::Judge { study_uid, objects, results, refused } => {
                 let known = studies.remove(&study_uid).unwrap_or_default();
-                judge(&mut triage, known, &study_uid, &objects, &results, &limits)?
+                let job =
+                    Job { study_uid: &study_uid, objects: &objects, results: &results, refused: &refused };
+                judge(&mut triage, known, &job, &limits)?
             }
         };
         // Strings and booleans always serialize.
@@ -114,24 +118,43 @@ fn look(
     Ok(Answer::Looked { early, without_gaps: is_without_gaps(study) })
 }
 
+/// What is to be judged.
+pub struct Job<'a> {
+    /// UID of the study.
+    pub study_uid: &'a str,
+    /// Its objects.
+    pub objects: &'a Path,
+    /// Where report and pictures go.
+    pub results: &'a Path,
+    /// Why objects of it are missing.
+    pub refused: &'a [String],
+}
+
+/// Judges a study as if it had come all at once.
+///
+/// # Errors
+/// Results cannot be written.
+pub fn judge_afresh(triage: &mut Triage, job: &Job<'_>) -> Result<Answer, ServeError> {
+    judge(triage, Known::default(), job, &Limits::default())
+}
+
 fn judge(
     triage: &mut Triage,
     mut known: Known,
-    study_uid: &str,
-    objects: &Path,
-    results: &Path,
+    job: &Job<'_>,
     limits: &Limits,
 ) -> Result<Answer, ServeError> {
     let since = Instant::now();
-    let assembly = assemble(&mut known.headers, objects, limits);
+    let assembly = assemble(&mut known.headers, job.objects, limits);
     let mut drawing = files::Drawing::with_objects(limits);
     let mut report = match assembly.studies.first() {
         Some(study) => triage.judge(study, since, &mut drawing),
-        None => triage.refuse(study_uid, RefusalCode::UnreadableInput, unread(&assembly)),
+        None => triage.refuse(job.study_uid, RefusalCode::UnreadableInput, unread(&assembly)),
     };
     report.warnings.extend(assembly.warnings());
+    report.warnings.extend(job.refused.iter().map(|why| Warning::new("refused_object", why.clone())));
     known.early.compare(&mut report);
-    files::write(results, &report, drawing.pictures())?;
+    files::write(job.results, &report, drawing.pictures())?;
     Ok(Answer::Judged { outcome: outcome(&report), report: json::line(&report)? })
 }
 

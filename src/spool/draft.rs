@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use super::{Spool, SpoolError, at, name, sync_folder};
 
@@ -48,6 +49,8 @@ impl<'a> Draft<'a> {
     /// Where a UID was not checked.
     pub fn keep(mut self, study_uid: &str, instance_uid: &str) -> Result<Kept, SpoolError> {
         self.file.flush().and_then(|()| self.file.get_ref().sync_all()).map_err(at(&self.path))?;
+        // Until its name is durable: nobody removes the study meanwhile.
+        let _names = self.spool.names.read().unwrap_or_else(PoisonError::into_inner);
         let objects = self.spool.found(study_uid)?;
         let named = objects.join(format!("{}.dcm", name(instance_uid)));
         // A link, since renaming would replace what has the name.

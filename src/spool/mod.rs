@@ -7,6 +7,7 @@
 //! incoming/N                             an object while it is received; of no worth after a crash
 //! studies/STUDY/objects/INSTANCE.dcm     an object, complete and never changed
 //! studies/STUDY/...                      whatever is found out about the study
+//! purging/STUDY/                         a study that is being removed
 //! aside/                                 what should not be here, and is kept for somebody to look at
 //! ```
 //!
@@ -20,7 +21,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -40,6 +41,8 @@ pub struct Spool {
     reserve_bytes: u64,
     /// Studies whose folders are known to be durable.
     durable: Mutex<BTreeSet<String>>,
+    /// Held by whoever puts an object into a study; alone, by whoever removes one.
+    names: RwLock<()>,
     /// Number of the next draft.
     next: AtomicU64,
     _lock: File,
@@ -127,7 +130,7 @@ impl Spool {
             // A crash may have come between the first files of a new spool.
             for entry in fs::read_dir(folder).map_err(at(folder))? {
                 let name = entry.map_err(at(folder))?.file_name();
-                if !["LOCK", "VERSION", "VERSION.new", "incoming", "studies", "aside"]
+                if !["LOCK", "VERSION", "VERSION.new", "incoming", "studies", "purging", "aside"]
                     .iter()
                     .any(|own| name == *own)
                 {
@@ -150,7 +153,7 @@ impl Spool {
                 Err(TryLockError::Error(source)) => return Err(SpoolError::Io { path, source }),
             }
         }
-        for name in ["incoming", "studies", "aside"] {
+        for name in ["incoming", "studies", "purging", "aside"] {
             let path = folder.join(name);
             fs::create_dir_all(&path).map_err(at(&path))?;
         }
@@ -162,6 +165,7 @@ impl Spool {
             folder: folder.to_owned(),
             reserve_bytes,
             durable: Mutex::new(BTreeSet::new()),
+            names: RwLock::new(()),
             next: AtomicU64::new(0),
             _lock: lock,
         };
@@ -225,6 +229,47 @@ impl Spool {
         }
         studies.sort();
         Ok(studies)
+    }
+
+    /// Takes a study out of the spool, if it has this many objects still. From then on it is not there, and comes anew if an
+    /// object of it does; [`finish_purge`](Spool::finish_purge) removes it.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn purge(&self, study_uid: &str, objects: usize) -> Result<bool, SpoolError> {
+        let _alone = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let study = self.study(study_uid);
+        let folder = study.join("objects");
+        let count = fs::read_dir(&folder).map_err(at(&folder))?.count();
+        if count != objects {
+            return Ok(false);
+        }
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(study_uid);
+        move_durably(&study, &self.folder.join("purging").join(name(study_uid)))?;
+        Ok(true)
+    }
+
+    /// The UIDs of studies that were taken out and are not removed yet.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn purging(&self) -> Result<Vec<String>, SpoolError> {
+        let folder = self.folder.join("purging");
+        let name = |entry: io::Result<fs::DirEntry>| {
+            Ok(entry.map_err(at(&folder))?.file_name().to_string_lossy().into_owned())
+        };
+        fs::read_dir(&folder).map_err(at(&folder))?.map(name).collect()
+    }
+
+    /// Removes a study that was taken out.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn finish_purge(&self, study_uid: &str) -> Result<(), SpoolError> {
+        let folder = self.folder.join("purging");
+        let path = folder.join(study_uid);
+        fs::remove_dir_all(&path).map_err(at(&path))?;
+        sync_folder(&folder)
     }
 
     /// Moves what does not belong to where it does no harm, under a name that is free.

@@ -143,10 +143,16 @@ impl Early {
     }
 }
 
-/// Whether the slices that have come reach from the lowest to the highest without a gap that another one may fill. Not so
-/// where there is no series to judge yet.
+/// Whether the slices that have come reach from the lowest to the highest without a gap that another one may fill, and the
+/// study has as many objects as the scanner says that there are images. Not so where there is no series to judge yet.
 pub fn is_without_gaps(study: &Study) -> bool {
     let Ok(choice) = series::choose(study, FEWEST_SLICES) else { return false };
+    // Of all series: some scanners count the images of every reconstruction.
+    let told = choice.series.slices.iter().filter_map(|slice| slice.header.images_in_acquisition).max();
+    let slices: usize = study.series.iter().map(|series| series.slices.len()).sum();
+    if told.is_some_and(|told| slices + study.left_out.len() + study.unread.len() < told as usize) {
+        return false;
+    }
     let widest = choice.series.spacing_mm.unwrap_or(0.0) * WIDEST_GAP;
     choice.series.slices.windows(2).all(|pair| pair[1].z_mm - pair[0].z_mm <= widest)
 }

@@ -1,0 +1,39 @@
+//! The spool's key: what studies are called in logs, and that nobody else wrote them, hangs on it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::spool::{SpoolError, at, write_durably};
+
+const FILE: &str = "KEY";
+
+/// Reads it.
+///
+/// # Errors
+/// The folder is no spool, or cannot be read.
+pub fn read(spool: &Path) -> Result<[u8; 32], SpoolError> {
+    let no_spool = || SpoolError::NotASpool { folder: spool.to_owned() };
+    let path = spool.join(FILE);
+    match fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| no_spool()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(no_spool()),
+        Err(error) => Err(at(&path)(error)),
+    }
+}
+
+/// Reads it, or makes it where it is needed first.
+///
+/// # Errors
+/// The disk. What is no key is never replaced: names in older logs hang on it.
+pub fn read_or_make(spool: &Path) -> Result<[u8; 32], SpoolError> {
+    let path = spool.join(FILE);
+    if path.exists() {
+        return read(spool);
+    }
+    let mut key = [0; 32];
+    rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| at(&path)(error.into()))?;
+    write_durably(&path, &key)?;
+    Ok(key)
+}
