@@ -32,8 +32,9 @@ fn refusal_codes_and_their_exit_codes() {
 #[test]
 fn warning_codes() {
     let mut found = BTreeSet::new();
-    let mut folders =
-        ["src/series", "src/study", "src/cli"].map(|folder| Path::new(folder).to_owned()).to_vec();
+    let mut folders = ["src/series", "src/study", "src/serve", "src/cli"]
+        .map(|folder| Path::new(folder).to_owned())
+        .to_vec();
     let mut sources = vec![std::fs::read_to_string("src/stream.rs").unwrap()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,18 +1,24 @@
 //! A worker's process, seen from the service: asked a question at a time, and ended where it takes too long.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::config::Study;
 use super::worker::{Answer, Request};
+
+/// Letters of a complaint, after which no further line is kept.
+const MOST_COMPLAINT: usize = 400;
 
 /// A process that runs, or ran until a moment ago.
 pub struct Process {
     child: Child,
     questions: ChildStdin,
     answers: Receiver<String>,
+    /// Gives the last line of its standard error.
+    complaint: Option<JoinHandle<String>>,
 }
 
 impl Process {
@@ -28,6 +34,7 @@ impl Process {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("the worker cannot be started: {error}"))?;
         let (Some(questions), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -42,7 +49,18 @@ impl Process {
                 }
             }
         });
-        Ok(Process { child, questions, answers })
+        let complaint = child.stderr.take().map(|complaints| {
+            std::thread::spawn(move || {
+                // A bound for each line: whatever went wrong may have gone wrong there too.
+                let lines = BufReader::new(complaints.take(1 << 20)).lines().map_while(Result::ok);
+                // What a panic says comes before where it came from.
+                lines.fold(
+                    String::new(),
+                    |kept, line| if kept.len() < MOST_COMPLAINT { kept + &line + " " } else { kept },
+                )
+            })
+        });
+        Ok(Process { child, questions, answers, complaint })
     }
 
     /// Asks; after an error the process is gone.
@@ -67,16 +85,50 @@ impl Process {
     }
 
     fn end(&mut self) -> String {
-        match self.child.wait() {
+        let ended = match self.child.wait() {
             Ok(status) => format!("the worker ended: {status}"),
             Err(error) => format!("the worker ended: {error}"),
-        }
+        };
+        let complaint = self.complaint.take().and_then(|complaint| complaint.join().ok()).unwrap_or_default();
+        let complaint = without_uids(complaint.trim());
+        if complaint.is_empty() { ended } else { format!("{ended}: {complaint}") }
     }
+}
+
+/// A text in which UIDs, as names of files have them, are said to be such.
+fn without_uids(text: &str) -> String {
+    let is_of_uids = |c: char| c.is_ascii_digit() || c == '.';
+    let mut without = String::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find(is_of_uids) {
+        let end = rest[begin..].find(|c| !is_of_uids(c)).map_or(rest.len(), |length| begin + length);
+        let number = &rest[begin..end];
+        without += &rest[..begin];
+        // Versions, times and places in code are shorter.
+        without += if number.len() > 9 && number.contains('.') { "UID." } else { number };
+        rest = &rest[end..];
+    }
+    without + rest
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_name_no_uid() {
+        let text =
+            "cannot read /spool/studies/2.25.1234567/objects/1.2.840.10008.5.dcm: version 1.2.3, 0.5 s";
+        let expected = "cannot read /spool/studies/UID./objects/UID.dcm: version 1.2.3, 0.5 s";
+        assert_eq!(without_uids(text), expected);
+        assert_eq!(without_uids("1.2.840.113619.2.55"), "UID.");
+        assert_eq!(without_uids(""), "");
     }
 }

@@ -143,6 +143,15 @@ impl<'a> Studies<'a> {
     /// The disk: nothing can be promised any more.
     pub fn work(&mut self, happenings: &Receiver<Happening>) -> Result<(), SpoolError> {
         loop {
+            self.note_refused()?;
+            // First of all at what an earlier process left.
+            self.look()?;
+            self.judge()?;
+            self.purge()?;
+            if self.open.is_empty() {
+                // Nothing is to do: its memory is given back.
+                self.process = None;
+            }
             match happenings.recv_timeout(self.patience()) {
                 Ok(happening) => {
                     self.note(happening);
@@ -153,14 +162,6 @@ impl<'a> Studies<'a> {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            self.note_refused()?;
-            self.look()?;
-            self.judge()?;
-            self.purge()?;
-            if self.open.is_empty() {
-                // Nothing is to do: its memory is given back.
-                self.process = None;
             }
         }
     }

@@ -47,8 +47,13 @@ impl Service {
     /// Starts it and waits until it listens.
     pub fn start(config: &Path) -> Service {
         let mut command = program::hemapatch();
-        command.arg("serve").arg("--config").arg(config).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the service starts");
+        command.arg("serve").arg("--config").arg(config);
+        Service::start_as(command)
+    }
+
+    /// Starts it by a command that becomes it, and waits until it listens.
+    pub fn start_as(mut command: Command) -> Service {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the service starts");
         let output = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
@@ -84,6 +89,11 @@ impl Service {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What the system tells of its process.
+    pub fn proc(&self, name: &str) -> PathBuf {
+        Path::new("/proc").join(self.id().to_string()).join(name)
     }
 
     /// A program of DCMTK on it, as the given title.
@@ -184,6 +194,23 @@ impl Sender {
         let answer = &data.first()?.data;
         let at = answer.windows(8).position(|window| window == [0, 0, 0, 9, 2, 0, 0, 0])? + 8;
         Some(u16::from_le_bytes([answer[at], answer[at + 1]]))
+    }
+
+    /// Sends half of a slice; what comes then is up to the caller.
+    pub fn begin(&mut self, slice: &Slice) {
+        let context = self.association.presentation_contexts().first().unwrap().id;
+        let command = store_request(7, &slice.instance_uid);
+        let half = &slice.data_set[..slice.data_set.len() / 2];
+        let parts = half.chunks(16_000).map(|part| (PDataValueType::Data, false, part));
+        for (value_type, is_last, data) in
+            [(PDataValueType::Command, true, &command[..])].into_iter().chain(parts)
+        {
+            let value =
+                PDataValue { presentation_context_id: context, value_type, is_last, data: data.to_vec() };
+            if self.association.send(&Pdu::PData { data: vec![value] }).is_err() {
+                return;
+            }
+        }
     }
 
     /// Ends the association as it should be.

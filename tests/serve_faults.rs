@@ -1,0 +1,249 @@
+//! What breaks around the service does not break it: full and read-only disks, a judging process that hangs, a spool that
+//! somebody wrote into, a peer that dies, a clock that jumps, a second service.
+
+mod service;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+use service::program::{BLEED, CLEAN, hemapatch, phantom, run};
+use service::{Service, configure, notices, slices};
+
+const AT_ONCE: &str = "[study]\nsettled_s = 0\n";
+
+/// The service with its spool on a disk of its own, made with `options`; None, and said, where the system lets nobody make one.
+fn on_a_disk(folder: &Path, config: &Path, options: &str) -> Option<Command> {
+    let spool = folder.join("spool");
+    fs::create_dir_all(&spool).unwrap();
+    let namespace = ["--user", "--map-root-user", "--mount"];
+    if !Command::new("unshare").args(namespace).arg("true").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no disk can be made here, unshare is not permitted");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o \"$0\" disk \"$1\" && shift && exec \"$@\"";
+    command.args(namespace).args(["sh", "-c", script, options]).arg(spool);
+    let program = hemapatch();
+    command.arg(program.get_program()).args(program.get_args()).arg("serve").arg("--config").arg(config);
+    Some(command)
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn replace(config: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(config).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(config, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn a_disk_that_is_full_takes_nothing_and_takes_all_once_there_is_room() {
+    // By what is to be kept free, and by the disk itself.
+    for keep_free in ["keep_free_mb = 2", "keep_free_mb = 0"] {
+        let folder = tempfile::tempdir().unwrap();
+        phantom(&folder.path().join("bleed"), BLEED);
+        let config = configure(folder.path(), AT_ONCE);
+        replace(&config, "keep_free_mb = 1", keep_free);
+        let Some(command) = on_a_disk(folder.path(), &config, "size=16m") else { return };
+        let service = Service::start_as(command);
+        // Seen from where the disk is.
+        let spool = service.proc("root").join(folder.path().strip_prefix("/").unwrap()).join("spool");
+        let ballast = spool.join("aside/ballast");
+        fs::write(&ballast, vec![0; 13_500_000]).unwrap();
+        let slices = slices(&folder.path().join("bleed"));
+        let mut sender = service.associate().unwrap();
+        let answers: Vec<u16> = slices.iter().map(|slice| sender.store(slice).unwrap()).collect();
+        assert!(answers.contains(&0xA700), "{keep_free}: {answers:x?}");
+        assert!(answers.iter().all(|status| [0, 0xA700].contains(status)), "{answers:x?}");
+        fs::remove_file(&ballast).unwrap();
+        for slice in &slices {
+            assert_eq!(sender.store(slice), Some(0), "{keep_free}");
+        }
+        sender.release();
+        loop {
+            let verdict = service.wait_for("verdict");
+            if verdict["objects"] == "9" {
+                assert_eq!(verdict["outcome"], "alert");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configure(folder.path(), "");
+    let Some(mut command) = on_a_disk(folder.path(), &config, "ro") else { return };
+    let output = command.output().unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{complaint}");
+    assert!(complaint.contains("Read-only file system") && complaint.contains("spool"), "{complaint}");
+}
+
+#[test]
+fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    phantom(&folder.path().join("clean"), CLEAN);
+    // With less time than this, a busy machine would have healthy studies refused.
+    let service =
+        Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nseconds = 10\n"));
+    let id = service.id().to_string();
+    let is_worker = |process: &Path| {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let words = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        parent.is_some_and(|parent| parent.trim() == id) && words.contains("\0worker\0")
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Every process that looks is stopped as soon as it is there.
+            while !is_over.load(Ordering::Relaxed) {
+                for process in entries(Path::new("/proc")).iter().filter(|process| is_worker(process)) {
+                    let id =
+                        process.file_name().unwrap().to_str().unwrap().parse().ok().and_then(Pid::from_raw);
+                    let _ = kill_process(id.unwrap(), Signal::STOP);
+                }
+            }
+        });
+        service.send(&folder.path().join("bleed"));
+        for _ in 0..2 {
+            let died = service.wait_for("worker_died");
+            assert!(died["why"].as_str().unwrap().contains("more than 10 s"), "{died}");
+        }
+        assert_eq!(service.wait_for("verdict")["outcome"], "refused");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    service.send(&folder.path().join("clean"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
+    let told = notices(&folder.path().join("alerts.jsonl"));
+    let refused = told.iter().find(|notice| notice["occasion"] == "refused").unwrap();
+    assert_eq!(refused["about"]["refusal"]["code"], "internal");
+}
+
+#[test]
+fn a_study_that_takes_all_memory_is_refused_and_the_service_receives() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service =
+        Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nmemory_mb = 30\n"));
+    service.send(&folder.path().join("bleed"));
+    let died = service.wait_for("worker_died");
+    assert!(died["why"].as_str().unwrap().contains("out of memory"), "{died}");
+    assert_eq!(service.wait_for("verdict")["outcome"], "refused");
+    service.send(&folder.path().join("bleed"));
+}
+
+#[test]
+fn what_somebody_wrote_into_the_spool_is_put_aside_and_nobody_is_told_again() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let config = configure(folder.path(), AT_ONCE);
+    let service = Service::start(&config);
+    service.send(&folder.path().join("bleed"));
+    while service.wait_for("told")["notice"] != "1-alert" {}
+    service.kill();
+    let spool = folder.path().join("spool");
+    let study = entries(&spool.join("studies")).remove(0);
+    fs::write(study.join("verdict.json"), "{\"revision\": 1").unwrap();
+    fs::write(study.join("refused.json"), "no list").unwrap();
+    fs::write(spool.join("studies/notes.txt"), "who wrote this?").unwrap();
+    fs::create_dir(spool.join("studies/..5")).unwrap();
+    fs::write(spool.join("alerts/log/pending/1.2.3-1-alert.json"), "no notice").unwrap();
+    let service = Service::start(&config);
+    let verdict = service.wait_for("verdict");
+    assert_eq!((&verdict["outcome"], &verdict["revision"]), (&"alert".into(), &"1".into()));
+    let aside = entries(&spool.join("aside"));
+    for name in ["verdict.json", "notes.txt", "..5"] {
+        assert!(aside.iter().any(|path| path.to_string_lossy().ends_with(name)), "{aside:?}");
+    }
+    phantom(&folder.path().join("clean"), CLEAN);
+    service.send(&folder.path().join("clean"));
+    while service.wait_for("told")["notice"] != "1-no_alert" {}
+    assert_eq!(entries(&spool.join("alerts/log/broken")).len(), 1);
+    let told = notices(&folder.path().join("alerts.jsonl"));
+    assert_eq!(told.iter().filter(|notice| notice["occasion"] == "alert").count(), 1, "{told:?}");
+    let (code, _, complaint) = run(&["audit", "verify", "--spool", spool.to_str().unwrap()]);
+    assert_eq!(code, 0, "{complaint}");
+}
+
+#[test]
+fn a_second_service_on_the_same_spool_ends_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configure(folder.path(), "");
+    let service = Service::start(&config);
+    let (code, _, complaint) = run(&["serve", "--config", config.to_str().unwrap()]);
+    assert!(code == 7 && complaint.contains("another process holds this spool"), "{complaint}");
+    assert!(service.dcmtk("echoscu", "CT1", &[]));
+}
+
+#[test]
+fn a_peer_that_dies_within_an_object_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), AT_ONCE));
+    let slices = slices(&folder.path().join("bleed"));
+    for slice in &slices {
+        service.associate().unwrap().begin(slice);
+        let ended = service.wait_for("association");
+        assert!(ended["ended"].as_str().unwrap().starts_with("Gone"), "{ended}");
+    }
+    let spool = folder.path().join("spool");
+    assert_eq!(entries(&spool.join("incoming")), [] as [PathBuf; 0]);
+    assert_eq!(entries(&spool.join("studies")), [] as [PathBuf; 0]);
+    service.send(&folder.path().join("bleed"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing_and_removes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = entries(Path::new("/usr/lib"))
+        .into_iter()
+        .map(|path| path.join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .expect("libfaketime, which `make setup` installs");
+    phantom(&folder.path().join("bleed"), BLEED);
+    phantom(&folder.path().join("clean"), CLEAN);
+    let config = configure(folder.path(), &format!("{AT_ONCE}[retention]\ndays = 1\n"));
+    let clock = folder.path().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let mut command = hemapatch();
+    command.arg("serve").arg("--config").arg(&config);
+    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+    command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let service = Service::start_as(command);
+    let mut last = 0.0;
+    for (jump, series) in [("-400d", "bleed"), ("+4000d", "clean")] {
+        let slices = slices(&folder.path().join(series));
+        let mut sender = service.associate().unwrap();
+        for (index, slice) in slices.iter().enumerate() {
+            if index == 4 {
+                fs::write(&clock, jump).unwrap();
+            }
+            assert_eq!(sender.store(slice), Some(0));
+        }
+        sender.release();
+        let verdict = service.wait_for("verdict");
+        assert_eq!(verdict["outcome"], if series == "bleed" { "alert" } else { "no_alert" });
+        // It did jump.
+        let time = verdict["time"].as_f64().unwrap();
+        assert!((time - last).abs() > 300.0 * 86_400.0);
+        last = time;
+        let which = format!("1-{}", verdict["outcome"].as_str().unwrap());
+        while service.wait_for("told")["notice"] != which.as_str() {}
+    }
+    assert_eq!(entries(&folder.path().join("spool/studies")).len(), 2);
+    let ids: Vec<String> = notices(&folder.path().join("alerts.jsonl"))
+        .iter()
+        .map(|notice| notice["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+}
