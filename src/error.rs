@@ -162,7 +162,9 @@ impl Error {
             Error::Phantom(PhantomError::Encode { .. }) => Exit::Internal,
             Error::Output(_) | Error::Stdout(_) | Error::Phantom(PhantomError::Io { .. }) => Exit::Output,
             Error::SeveralStudies { .. } | Error::NoAlert { .. } | Error::NoVerdict { .. } => Exit::Usage,
-            Error::Serve(ServeError::Config(_) | ServeError::Listen { .. }) => Exit::Usage,
+            Error::Serve(ServeError::Config(_) | ServeError::Tls(_) | ServeError::Listen { .. }) => {
+                Exit::Usage
+            }
             Error::Serve(ServeError::Spool(_) | ServeError::Output(_)) => Exit::Output,
             Error::Serve(ServeError::Pipe(_)) => Exit::Internal,
             Error::Labels(_) | Error::Differs { .. } => Exit::Input,

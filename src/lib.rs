@@ -16,6 +16,7 @@ pub mod label;
 pub mod limits;
 pub mod mapped;
 pub mod model;
+pub mod net;
 pub mod output;
 pub mod patch;
 pub mod phantom;

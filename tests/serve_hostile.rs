@@ -1,6 +1,6 @@
 //! Whatever peers do, the service lives, serves the next one, and holds no more memory, files or threads than before.
 //!
-//! `HEMAPATCH_HOSTILE` says how many peers there are (docs/serve.md has the count of a long run).
+//! `HEMAPATCH_HOSTILE` says how many peers there are (docs/security.md has a long run).
 
 mod service;
 

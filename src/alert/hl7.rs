@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Occasion, Told, Untold};
 use crate::dicom::Order;
-use crate::dimse::{connect, is_address};
+use crate::net::{Client, ClientFiles, Stream, Timed, is_address};
 
 /// Time for a connection, and for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +38,8 @@ pub struct Hl7 {
     receiving_application: String,
     #[serde(default)]
     receiving_facility: String,
+    /// Where it is spoken with over TLS.
+    tls: Option<ClientFiles>,
 }
 
 fn hemapatch() -> String {
@@ -53,7 +55,12 @@ impl Hl7 {
         if !is_address(&self.address) {
             return Err(("alert.hl7.address", "must be a name or number, a colon and a port".into()));
         }
-        Ok(())
+        self.client().map(drop).map_err(|why| ("alert.hl7.tls", why))
+    }
+
+    /// How it is spoken with; read anew, since certificates are renewed.
+    fn client(&self) -> Result<Option<Client>, String> {
+        self.tls.as_ref().map(ClientFiles::load).transpose()
     }
 }
 
@@ -61,7 +68,8 @@ impl Hl7 {
 pub fn send(to: &Hl7, told: &Told, order: &Order) -> Result<(), Untold> {
     let control_id = control_id(&told.id);
     let message = message(to, told, order, &control_id, SystemTime::now());
-    let answer = exchange(&to.address, &message)
+    let tls = to.client().map_err(Untold::Nobody)?;
+    let answer = exchange(&to.address, tls.as_ref(), &message)
         .map_err(|error| Untold::Nobody(format!("{}: {error}", to.address)))?;
     let answer = String::from_utf8_lossy(&answer);
     match acknowledgement(&answer, &control_id) {
@@ -87,11 +95,11 @@ fn acknowledgement<'a>(answer: &'a str, control_id: &str) -> Option<&'a str> {
     (fields.next()? == control_id).then_some(code)
 }
 
-fn exchange(address: &str, message: &str) -> io::Result<Vec<u8>> {
-    let mut stream = connect(address, PATIENCE)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn exchange(address: &str, tls: Option<&Client>, message: &str) -> io::Result<Vec<u8>> {
+    let mut stream = Stream::connect(address, tls, PATIENCE)?;
     let framed = [&[BEGIN], message.as_bytes(), &[END, RETURN]].concat();
     stream.write_all(&framed)?;
+    stream.flush()?;
     let until = Instant::now() + PATIENCE;
     let (mut answer, mut part) = (Vec::new(), [0; 4096]);
     loop {
@@ -99,7 +107,7 @@ fn exchange(address: &str, message: &str) -> io::Result<Vec<u8>> {
         if left.is_zero() || answer.len() > MOST_ANSWER {
             return Err(io::Error::other("no whole acknowledgement"));
         }
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        stream.set_patience(left)?;
         let count = stream.read(&mut part)?;
         if count == 0 {
             return Err(io::Error::other("the connection ended before the acknowledgement"));
@@ -256,6 +264,7 @@ mod tests {
             sending_facility: "CT1".into(),
             receiving_application: "RIS".into(),
             receiving_facility: String::new(),
+            tls: None,
         }
     }
 

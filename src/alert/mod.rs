@@ -29,7 +29,7 @@ pub use command::run;
 pub use config::Alert;
 pub use hl7::Hl7;
 pub use tries::Tries;
-pub use webhook::{Webhook, agent, is_http};
+pub use webhook::Webhook;
 
 use crate::dicom::Order;
 use crate::limits::Limits;

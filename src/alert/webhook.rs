@@ -12,6 +12,7 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::Untold;
+use crate::net::{ClientFiles, http};
 
 /// Time for all of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,24 +24,8 @@ pub struct Webhook {
     url: String,
     /// A file with the secret that the receiver knows too.
     secret_file: Option<PathBuf>,
-}
-
-/// A client of HTTP that goes where it is told: through no proxy, after no redirection.
-pub fn agent(patience: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(patience))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        // No environment says where what is known of patients goes.
-        .proxy(None)
-        .user_agent(concat!("hemapatch/", env!("CARGO_PKG_VERSION")));
-    config.build().new_agent()
-}
-
-/// Whether an address can be used: without TLS, since there is none yet.
-pub fn is_http(url: &str) -> bool {
-    let url = url.parse::<ureq::http::Uri>().ok();
-    url.is_some_and(|url| url.scheme_str() == Some("http") && url.host().is_some())
+    /// Where it is spoken with over TLS: what is not the system's.
+    tls: Option<ClientFiles>,
 }
 
 impl Webhook {
@@ -49,9 +34,7 @@ impl Webhook {
     /// # Errors
     /// The field, and what is wrong with it.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
-        if !is_http(&self.url) {
-            return Err(("alert.webhook.url", "must be an address that begins with http://".into()));
-        }
+        http::client(&self.url, self.tls.as_ref(), PATIENCE).map_err(|why| ("alert.webhook.url", why))?;
         if self.secret_file.as_ref().is_some_and(|file| !file.is_absolute()) {
             return Err(("alert.webhook.secret_file", "must be absolute".into()));
         }
@@ -63,7 +46,8 @@ impl Webhook {
 pub fn post(to: &Webhook, id: &str, line: &str) -> Result<(), Untold> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let time = now.as_secs().to_string();
-    let mut request = agent(PATIENCE)
+    let mut request = http::client(&to.url, to.tls.as_ref(), PATIENCE)
+        .map_err(Untold::Nobody)?
         .post(&to.url)
         .header("Content-Type", "application/json")
         .header("Idempotency-Key", id)
@@ -106,13 +90,5 @@ mod tests {
         // python3 -c 'import hmac; print(hmac.new(b"secret", b"1700000000.{}", "sha256").hexdigest())'
         let expected = "b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163";
         assert_eq!(sign(b"secret", "1700000000", "{}"), expected);
-    }
-
-    #[test]
-    fn addresses_are_of_http() {
-        assert!(is_http("http://10.0.0.1:8080/alerts"));
-        for wrong in ["https://10.0.0.1/", "10.0.0.1", "", "ftp://host/", "http:///path"] {
-            assert!(!is_http(wrong), "{wrong}");
-        }
     }
 }

@@ -1,11 +1,13 @@
 //! `[[deliver]]`: where results go.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::alert::{Occasion, is_http, is_name};
-use crate::dimse::{AeTitle, is_address};
+use crate::alert::{Occasion, is_name};
+use crate::dimse::AeTitle;
+use crate::net::{Client, ClientFiles, http, is_address};
 
 /// A destination, which is `dicom` or `stow`.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +38,18 @@ pub struct Dicom {
     /// Whether it is asked to commit itself to keeping what it took.
     #[serde(default = "yes")]
     pub commit: bool,
+    /// Where it is spoken with over TLS.
+    tls: Option<ClientFiles>,
+}
+
+impl Dicom {
+    /// How it is spoken with; read anew, since certificates are renewed.
+    ///
+    /// # Errors
+    /// What is wrong with a file.
+    pub fn client(&self) -> Result<Option<Client>, String> {
+        self.tls.as_ref().map(ClientFiles::load).transpose()
+    }
 }
 
 /// An archive that is sent to by STOW-RS.
@@ -46,6 +60,8 @@ pub struct Stow {
     pub url: String,
     /// A file with the value of the header Authorization.
     pub authorization_file: Option<PathBuf>,
+    /// Where it is spoken with over TLS: what is not the system's.
+    pub tls: Option<ClientFiles>,
 }
 
 /// How objects get there.
@@ -101,11 +117,11 @@ impl Destination {
                         "must be a name or number, a colon and a port".into(),
                     ));
                 }
+                dicom.client().map_err(|why| ("deliver.dicom.tls", why))?;
             }
             Some(To::Stow(stow)) => {
-                if !is_http(&stow.url) {
-                    return Err(("deliver.stow.url", "must be an address that begins with http://".into()));
-                }
+                http::client(&stow.url, stow.tls.as_ref(), Duration::from_secs(1))
+                    .map_err(|why| ("deliver.stow.url", why))?;
                 if stow.authorization_file.is_some_and(|file| !file.is_absolute()) {
                     return Err(("deliver.stow.authorization_file", "must be absolute".into()));
                 }

@@ -33,7 +33,8 @@ pub fn connect(to: &Dicom, objects: &[Object]) -> Result<Requestor, Failure> {
     if to.commit {
         proposals.push(Proposal { class: COMMITMENT.0.to_owned(), syntax: uids::IMPLICIT_VR_LITTLE_ENDIAN });
     }
-    Ok(Requestor::connect(&to.address, &to.calling, &to.ae_title, &proposals, PATIENCE)?)
+    let tls = to.client().map_err(Failure::Peer)?;
+    Ok(Requestor::connect(&to.address, tls.as_ref(), &to.calling, &to.ae_title, &proposals, PATIENCE)?)
 }
 
 /// Sends objects; `note` hears of each what became of it.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::objects::Object;
 use super::{Failure, Fate, Stow, fate, send};
-use crate::alert::agent;
+use crate::net::http;
 use crate::spool::SpoolError;
 
 /// Time for all of it.
@@ -29,7 +29,8 @@ pub fn send(
     }
     let (boundary, body) = multipart(objects);
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-    let mut request = agent(PATIENCE)
+    let mut request = http::client(&to.url, to.tls.as_ref(), PATIENCE)
+        .map_err(Failure::Peer)?
         .post(format!("{}/studies", to.url.trim_end_matches('/')))
         .header("Content-Type", kind)
         .header("Accept", "application/dicom+json");

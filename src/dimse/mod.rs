@@ -9,9 +9,9 @@ mod wire;
 
 pub use command::{Command, MOST_BYTES, Status, commit, field, store};
 pub use commitment::{Report, request};
-pub use requestor::{Message, PeerError, Proposal, Requestor, connect, is_address};
+pub use requestor::{Message, PeerError, Proposal, Requestor};
 pub use title::AeTitle;
-pub use wire::{Timed, Unit, Value, Wire, WireError};
+pub use wire::{Unit, Value, Wire, WireError};
 
 /// The only application context that there is.
 ///

@@ -4,7 +4,6 @@
 //! DICOM PS3.8 9.3.2, 9.3.3; PS3.7 annex D.
 
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use dicom_ul::pdu::{
@@ -15,6 +14,7 @@ use thiserror::Error;
 
 use super::{APPLICATION_CONTEXT, AeTitle, Command, MOST_BYTES, Unit, VERSION_NAME, Wire, WireError};
 use crate::dicom::IMPLEMENTATION_UID;
+use crate::net::{Client, Stream};
 
 /// Bytes of a unit that we read and write, whatever more a peer would take.
 const PDU_BYTES: u32 = 128 << 10;
@@ -70,7 +70,7 @@ pub enum PeerError {
 
 /// An association that a peer accepted.
 pub struct Requestor {
-    wire: Wire<TcpStream>,
+    wire: Wire<Stream>,
     /// Number, class and syntax of what was agreed on.
     contexts: Vec<(u8, Proposal)>,
     /// Bytes of data in a unit that it takes.
@@ -83,23 +83,20 @@ pub struct Requestor {
 }
 
 impl Requestor {
-    /// Asks whoever listens at `address`, a name or number with a port, for an association.
+    /// Asks whoever listens at `address`, a name or number with a port, for an association; over TLS where it says how.
     ///
     /// # Errors
     /// [`PeerError`].
     pub fn connect(
         address: &str,
+        tls: Option<&Client>,
         calling: &AeTitle,
         called: &AeTitle,
         proposals: &[Proposal],
         patience: Duration,
     ) -> Result<Requestor, PeerError> {
         let unreachable = |source| PeerError::Unreachable { address: address.to_owned(), source };
-        let stream = connect(address, patience).map_err(unreachable)?;
-        stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_write_timeout(Some(patience)))
-            .map_err(unreachable)?;
+        let stream = Stream::connect(address, tls, patience).map_err(unreachable)?;
         let mut wire = Wire::new(stream, PDU_BYTES);
         // Numbers are odd.
         let numbered: Vec<(u8, Proposal)> = (1..=u8::MAX).step_by(2).zip(proposals.iter().cloned()).collect();
@@ -273,25 +270,4 @@ impl Requestor {
             }
         }
     }
-}
-
-/// Whether a text is a name or number, a colon and a port.
-pub fn is_address(text: &str) -> bool {
-    let port = text.rsplit_once(':').map(|(name, port)| (name.is_empty(), port.parse::<u16>()));
-    matches!(port, Some((false, Ok(1..))))
-}
-
-/// A connection with the first address of a name that somebody listens at.
-///
-/// # Errors
-/// The name has no address, or nobody listens at any.
-pub fn connect(address: &str, patience: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }

@@ -4,12 +4,13 @@
 //! # Source
 //! DICOM PS3.8 9.3.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use dicom_ul::pdu::{self, Pdu};
 use thiserror::Error;
+
+use crate::net::Timed;
 
 /// Bytes of a unit before what its length counts.
 const HEAD: usize = 6;
@@ -17,19 +18,6 @@ const HEAD: usize = 6;
 const VALUE_HEAD: usize = 6;
 /// The type of units that hold data.
 const DATA: u8 = 4;
-
-/// What becomes readable within a time.
-pub trait Timed: Read + Write {
-    /// How long the next read may take.
-    fn set_patience(&mut self, patience: Duration) -> io::Result<()>;
-}
-
-impl Timed for TcpStream {
-    fn set_patience(&mut self, patience: Duration) -> io::Result<()> {
-        // A time of zero would mean for ever.
-        self.set_read_timeout(Some(patience.max(Duration::from_millis(1))))
-    }
-}
 
 /// Why nothing more can be read.
 #[derive(Debug, Error)]

@@ -8,10 +8,9 @@ use dicom_ul::pdu::{AbortRQServiceProviderReason, AbortRQSource, PDataValue, PDa
 use super::negotiate::{Context, negotiate};
 use super::store::{Incoming, Refused, Stored};
 use super::{Event, Settings};
-use crate::dimse::{
-    COMMITMENT, Command, MOST_BYTES, Report, Status, Timed, Unit, Value, Wire, WireError, field,
-};
+use crate::dimse::{COMMITMENT, Command, MOST_BYTES, Report, Status, Unit, Value, Wire, WireError, field};
 use crate::limits::Limits;
+use crate::net::Timed;
 use crate::spool::Spool;
 
 /// Bytes of a report on what an archive keeps.

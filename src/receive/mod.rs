@@ -19,6 +19,7 @@ pub use peers::{Network, Peer};
 
 use crate::dimse::{AeTitle, Report};
 use crate::limits::Limits;
+use crate::net::{Server, Stream};
 use crate::spool::Spool;
 
 /// How associations are served.
@@ -28,6 +29,8 @@ pub struct Settings {
     pub ae_title: AeTitle,
     /// Who may send.
     pub peers: Vec<Peer>,
+    /// How they show who they are; None where they connect without TLS.
+    pub tls: Option<Server>,
     /// Associations at once; more are told to come again later by closing their connection.
     pub associations: usize,
     /// New associations a second; more wait.
@@ -128,10 +131,8 @@ fn serve(
     limits: &Limits,
     tell: &dyn Fn(Event),
 ) -> End {
-    // Answers are small, and peers wait for them.
-    let ready = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(settings.patience)));
-    match ready {
-        Ok(()) => association::serve(stream, from, settings, spool, limits, tell),
+    match Stream::accept(stream, settings.tls.as_ref(), settings.patience) {
+        Ok(stream) => association::serve(stream, from, settings, spool, limits, tell),
         Err(error) => End::Gone(error.to_string()),
     }
 }

@@ -182,6 +182,7 @@ mod tests {
         let settings = Settings {
             ae_title: title("HEMAPATCH"),
             peers: peers.to_vec(),
+            tls: None,
             associations: 1,
             associations_per_second: 1,
             pdu_bytes: 65_536,

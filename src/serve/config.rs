@@ -13,6 +13,7 @@ use super::retention::Retention;
 use crate::alert::Alert;
 use crate::deliver::Destination;
 use crate::dimse::AeTitle;
+use crate::net::ServerFiles;
 use crate::receive::{Peer, Settings};
 use crate::watch;
 
@@ -68,6 +69,8 @@ pub struct Receive {
     /// Who may send. Nobody else is let in.
     #[serde(default)]
     pub peer: Vec<Peer>,
+    /// Where peers connect over TLS.
+    pub tls: Option<ServerFiles>,
     /// Associations at once.
     #[serde(default = "hundred")]
     pub associations: NonZeroUsize,
@@ -207,6 +210,7 @@ impl Config {
                     "idle_s, object_mb and associations_per_second must be above 0".into(),
                 ));
             }
+            receive.settings(false).map_err(|why| ("receive.tls", why))?;
         }
         if let Some(watch) = &self.watch {
             watch.check()?;
@@ -247,10 +251,14 @@ impl Receive {
     /// How associations are served.
     ///
     /// `reports`: whether archives are asked what they keep.
-    pub fn settings(&self, reports: bool) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// What is wrong with a file of TLS.
+    pub fn settings(&self, reports: bool) -> Result<Settings, String> {
+        Ok(Settings {
             ae_title: self.ae_title.clone(),
             peers: self.peer.clone(),
+            tls: self.tls.as_ref().map(ServerFiles::load).transpose()?,
             associations: self.associations.get(),
             associations_per_second: self.associations_per_second,
             pdu_bytes: 128 << 10,
@@ -259,7 +267,7 @@ impl Receive {
             patience: Duration::from_secs(10),
             object_time: Duration::from_secs(300),
             reports,
-        }
+        })
     }
 }
 
@@ -307,7 +315,7 @@ mod tests {
             (&format!("{SMALL}[[alert]]\nname = 'a'\n"), "alert"),
             (&format!("{SMALL}[[alert]]\nname = 'a'\ndesktop = true\nlog = '/a'\n"), "exactly one"),
             (
-                &format!("{SMALL}[[alert]]\nname = 'a'\nwebhook = {{ url = 'https://a/' }}\n"),
+                &format!("{SMALL}[[alert]]\nname = 'a'\nwebhook = {{ url = 'ftp://a/' }}\n"),
                 "alert.webhook.url",
             ),
             (&format!("{SMALL}[[alert]]\nname = 'a'\nhl7 = {{ address = 'ris' }}\n"), "alert.hl7.address"),

@@ -52,6 +52,9 @@ pub enum ServeError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A file of TLS, which could be used a moment ago.
+    #[error("receive.tls: {0}")]
+    Tls(String),
     /// The results of a study.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -91,6 +94,9 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     let listen = |address: SocketAddr| {
         TcpListener::bind(address).map_err(|source| ServeError::Listen { address, source })
     };
+    let reports = config.deliver.iter().any(Destination::reports);
+    let settings = config.receive.as_ref().map(|receive| receive.settings(reports)).transpose();
+    let settings = settings.map_err(ServeError::Tls)?;
     let listener = config.receive.as_ref().map(|receive| listen(receive.listen)).transpose()?;
     let page = config.web.as_ref().map(|web| listen(web.listen)).transpose()?;
     let mut studies = Studies::resume(&spool, config, &channels, &outboxes, &journal)?;
@@ -136,7 +142,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                 watch::watch(settings, spool, limits, &|event| drop_in(journal, &happened, event));
             });
         }
-        if let (Some(listener), Some(receive)) = (&listener, &config.receive) {
+        if let (Some(listener), Some(receive), Some(settings)) = (&listener, &config.receive, &settings) {
             let address = listener.local_addr().unwrap_or(receive.listen);
             journal.tell("listening", &[("address", &address.to_string())]);
             let happened = std::sync::Mutex::new(happened);
@@ -168,8 +174,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                 journal.tell("association", &[("from", &from.to_string()), ("ended", &format!("{end:?}"))]);
                 happen(Happening::Ended { association });
             };
-            let settings = receive.settings(config.deliver.iter().any(Destination::reports));
-            let broken = receive::receive(listener, &settings, &spool, &limits, &tell, &ended);
+            let broken = receive::receive(listener, settings, &spool, &limits, &tell, &ended);
             return broken.map_err(|source| ServeError::Listen { address, source });
         }
         // Nothing arrives: what was left is finished, and that is all.

@@ -13,6 +13,8 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use serde_json::Value;
 use std::net::TcpStream;
 
+#[cfg(feature = "tls")]
+pub mod certificates;
 pub mod orthanc;
 #[path = "../program/mod.rs"]
 pub mod program;

@@ -29,14 +29,20 @@ pub fn free_port() -> u16 {
 impl Orthanc {
     /// Starts it, with everything in a folder, and waits until it listens for DICOM on a port.
     pub fn start(folder: &Path, dicom_port: u16) -> Orthanc {
+        Orthanc::start_with(folder, dicom_port, &json!({}))
+    }
+
+    /// The same, with more in its configuration.
+    pub fn start_with(folder: &Path, dicom_port: u16, more: &Value) -> Orthanc {
         fs::create_dir_all(folder).unwrap();
         let http_port = free_port();
-        let config = json!({
+        let mut config = json!({
             "Name": "PACS", "DicomAet": "PACS", "DicomPort": dicom_port, "HttpPort": http_port,
             "StorageDirectory": folder.join("storage"), "IndexDirectory": folder.join("index"),
             "RemoteAccessAllowed": false, "AuthenticationEnabled": false, "Plugins": [DICOM_WEB],
             "DicomModalities": {}, "HttpTimeout": 60,
         });
+        config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let path = folder.join("orthanc.json");
         fs::write(&path, config.to_string()).unwrap();
         let mut command = Command::new(PROGRAM);
@@ -74,8 +80,14 @@ impl Orthanc {
 
     /// Tells it of the service.
     pub fn know(&self, address: &str) {
+        self.know_with(address, &json!({}));
+    }
+
+    /// The same, with more about it.
+    pub fn know_with(&self, address: &str, more: &Value) {
         let (host, port) = address.split_once(':').unwrap();
-        let modality = json!({"AET": "HEMAPATCH", "Host": host, "Port": port.parse::<u16>().unwrap()});
+        let mut modality = json!({"AET": "HEMAPATCH", "Host": host, "Port": port.parse::<u16>().unwrap()});
+        modality.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ureq::put(format!("{}/modalities/box", self.http)).send(modality.to_string()).unwrap();
     }
 
