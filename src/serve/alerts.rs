@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::audit::Audit;
-use super::journal::{now, pseudonym};
-use super::key;
-use super::studies::Verdict;
+use super::journal::now;
+use super::key::{self, pseudonym};
+use super::verdict::{self, Verdict};
 use crate::alert::{Occasion, Told};
 use crate::spool::{SpoolError, is_name, write_durably};
 
@@ -144,7 +144,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, SpoolError> {
 }
 
 fn verdict(study: &Path) -> Result<Option<(Verdict, f64)>, SpoolError> {
-    let path = study.join("verdict.json");
+    let path = study.join(verdict::FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

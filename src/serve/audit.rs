@@ -21,9 +21,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::journal::pseudonym;
-use super::key;
-use super::studies::Verdict;
+use super::key::{self, pseudonym};
+use super::verdict::{self, Verdict};
 use crate::spool::{SpoolError, at, is_name};
 
 /// Its name in the spool.
@@ -240,24 +239,19 @@ fn other_verdict(
     for entry in fs::read_dir(&folder).map_err(at(&folder))? {
         let path = entry.map_err(at(&folder))?.path();
         let study_uid = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Ok(text) = fs::read_to_string(path.join("verdict.json")) else { continue };
+        let Ok(text) = fs::read_to_string(path.join(verdict::FILE)) else { continue };
         let Some(verdict) = serde_json::from_str::<Verdict>(&text).ok().filter(|_| is_name(&study_uid))
         else {
             continue;
         };
         let study = pseudonym(key, &study_uid);
-        if verdicts.get(&study) != Some(&report_hash(&verdict)) {
+        if verdicts.get(&study) != Some(&verdict.report_sha256()) {
             return Ok(Some(format!(
                 "study {study}: its verdict in the spool is not the last one that was noted"
             )));
         }
     }
     Ok(None)
-}
-
-/// The hash of a verdict's report.
-pub fn report_hash(verdict: &Verdict) -> String {
-    hex(&Sha256::digest(verdict.report.get()))
 }
 
 fn hex(bytes: &[u8]) -> String {

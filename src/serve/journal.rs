@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::audit::{Audit, Link};
+use super::key::pseudonym;
 use super::vitals::Vitals;
 use crate::spool::SpoolError;
 
@@ -93,10 +93,4 @@ impl Journal {
 pub fn now() -> f64 {
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (seconds.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// What a study is called in the logs of the spool with this key.
-pub fn pseudonym(key: &[u8; 32], uid: &str) -> String {
-    let digest = Sha256::new().chain_update(key).chain_update(uid).finalize();
-    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

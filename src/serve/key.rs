@@ -4,6 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::spool::{SpoolError, at, write_durably};
 
 const FILE: &str = "KEY";
@@ -36,4 +38,10 @@ pub fn read_or_make(spool: &Path) -> Result<[u8; 32], SpoolError> {
         .map_err(|error| at(&path)(error.into()))?;
     write_durably(&path, &key)?;
     Ok(key)
+}
+
+/// What a study is called in the logs of the spool with this key.
+pub fn pseudonym(key: &[u8; 32], uid: &str) -> String {
+    let digest = Sha256::new().chain_update(key).chain_update(uid).finalize();
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,6 +13,7 @@ mod process;
 pub mod replay;
 mod retention;
 mod studies;
+mod verdict;
 mod vitals;
 pub mod worker;
 

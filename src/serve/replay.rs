@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::journal::pseudonym;
-use super::studies::{self, Verdict};
+use super::ServeError;
+use super::key::{self, pseudonym};
+use super::studies;
+use super::verdict::{self, Verdict};
 use super::worker::{Answer, Job, judge_afresh};
-use super::{ServeError, key};
-use crate::spool::{SpoolError, at, is_name};
+use crate::spool::{SpoolError, at, is_name, names};
 use crate::study::Triage;
 
 /// What a study was judged as, and what it is judged as now.
@@ -38,7 +38,7 @@ pub fn replay(triage: &mut Triage, spool: &Path, study: &str) -> Result<Option<R
     let key = key::read(&spool)?;
     let Some(study_uid) = find(&spool, &key, study)? else { return Ok(None) };
     let folder = spool.join("studies").join(&study_uid);
-    let Ok(text) = fs::read_to_string(folder.join("verdict.json")) else { return Ok(None) };
+    let Ok(text) = fs::read_to_string(folder.join(verdict::FILE)) else { return Ok(None) };
     let Ok(verdict) = serde_json::from_str::<Verdict>(&text) else { return Ok(None) };
     let mut differences = Vec::new();
     let objects = folder.join("objects");
@@ -98,17 +98,6 @@ fn compare(then: &str, now: &str, differences: &mut Vec<String>) {
             differences.push(format!("report: {name}"));
         }
     }
-}
-
-fn names(folder: &Path) -> Result<BTreeSet<String>, SpoolError> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries.map_err(at(folder))?,
-    };
-    let name = |entry: std::io::Result<fs::DirEntry>| {
-        Ok(entry.map_err(at(folder))?.file_name().to_string_lossy().into_owned())
-    };
-    entries.map(name).collect()
 }
 
 #[cfg(test)]

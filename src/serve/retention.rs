@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::spool::{SpoolError, at};
+use crate::spool::{SpoolError, at, names};
 
 const DAY: f64 = 86_400.0;
 /// Part of the time after which a study is removed in which it is looked for such.
@@ -128,20 +128,6 @@ fn remove(path: &Path) -> Result<(), SpoolError> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
     }
-}
-
-/// Names in a folder; none where it is none.
-fn names(folder: &Path) -> Result<Vec<String>, SpoolError> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        entries => entries.map_err(at(folder))?,
-    };
-    let name = |entry: std::io::Result<fs::DirEntry>| {
-        Ok(entry.map_err(at(folder))?.file_name().to_string_lossy().into_owned())
-    };
-    entries.map(name).collect()
 }
 
 #[cfg(test)]

@@ -9,14 +9,13 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::audit::report_hash;
 use super::config::{Config, Study as Settings};
 use super::journal::Journal;
 use super::process::Process;
 use super::retention::{Round, Rounds, forget, studies_in};
+use super::verdict::{self, Verdict};
 use super::worker::{Answer, Request};
 use crate::alert::{Channel, Notice, Occasion};
 use crate::deliver::Outbox;
@@ -40,22 +39,6 @@ pub enum Happening {
     Refused { study_uid: String, why: String },
     /// An association ended.
     Ended { association: u64 },
-}
-
-/// A verdict as it stands in a study's folder.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Counted from 1; the next number where the outcome is another one.
-    pub revision: u32,
-    /// `alert`, `no_alert` or `refused`.
-    pub outcome: Occasion,
-    /// How many objects it is made of.
-    pub objects: usize,
-    /// For how many reasons others are missing.
-    #[serde(default)]
-    pub refused: usize,
-    /// The report.
-    pub report: Box<RawValue>,
 }
 
 /// A study that is not done with.
@@ -246,7 +229,7 @@ impl<'a> Studies<'a> {
             .flatten()
             .collect();
         for study_uid in self.spool.studies()? {
-            let verdict_file = self.spool.study(&study_uid).join("verdict.json");
+            let verdict_file = self.spool.study(&study_uid).join(verdict::FILE);
             let written = verdict_file.metadata().and_then(|metadata| metadata.modified());
             let is_old =
                 written.is_ok_and(|written| day.duration_since(written).is_ok_and(|passed| passed >= age));
@@ -356,7 +339,7 @@ impl<'a> Studies<'a> {
             let verdict = Verdict { revision, outcome, objects, refused: refused.len(), report: raw(report) };
             // Strings and numbers always serialize.
             let line = serde_json::to_string(&verdict).unwrap_or_default();
-            write_durably(&folder.join("verdict.json"), line.as_bytes())?;
+            write_durably(&folder.join(verdict::FILE), line.as_bytes())?;
             self.journal.vitals.verdict_after(last.elapsed());
             self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
@@ -390,13 +373,13 @@ impl<'a> Studies<'a> {
     }
 
     fn verdict(&self, study_uid: &str) -> Result<Option<Verdict>, SpoolError> {
-        let path = self.spool.study(study_uid).join("verdict.json");
+        let path = self.spool.study(study_uid).join(verdict::FILE);
         let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
         match serde_json::from_str(&text) {
             Ok(verdict) => Ok(Some(verdict)),
             // Written whole, so somebody else wrote to it. The study is judged anew.
             Err(_) => {
-                self.journal.tell("put_aside", &[("study", study_uid), ("what", "verdict.json")]);
+                self.journal.tell("put_aside", &[("study", study_uid), ("what", verdict::FILE)]);
                 self.spool.put_aside(&path)?;
                 Ok(None)
             }
@@ -416,19 +399,19 @@ impl<'a> Studies<'a> {
             ("outcome", verdict.outcome.name()),
             ("revision", &revision),
             ("objects", &objects),
-            ("report_sha256", &report_hash(verdict)),
+            ("report_sha256", &verdict.report_sha256()),
         ];
         self.journal.tell("verdict", &fields);
         self.tell(study_uid, verdict)?;
         let folder = self.spool.study(study_uid);
         let objects = folder.join("results/dicom");
         self.outboxes.iter().try_for_each(|outbox| outbox.post(verdict.outcome, study_uid, &objects))?;
-        write_durably(&folder.join(HANDED_ON), mark(verdict).as_bytes())
+        write_durably(&folder.join(HANDED_ON), verdict.mark().as_bytes())
     }
 
     fn is_handed_on(&self, study_uid: &str, verdict: &Verdict) -> bool {
         let noted = fs::read_to_string(self.spool.study(study_uid).join(HANDED_ON));
-        noted.is_ok_and(|noted| noted == mark(verdict))
+        noted.is_ok_and(|noted| noted == verdict.mark())
     }
 
     fn post(
@@ -465,11 +448,6 @@ impl Open {
         };
         Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
     }
-}
-
-/// Which verdict on its study it is.
-fn mark(verdict: &Verdict) -> String {
-    format!("{} {} {}\n", verdict.revision, verdict.objects, verdict.refused)
 }
 
 /// Makes the names of results durable; their contents are.

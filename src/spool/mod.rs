@@ -362,6 +362,23 @@ pub fn sync_folder(folder: &Path) -> Result<(), SpoolError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at(folder))
 }
 
+/// Names in a folder; none where it is none.
+///
+/// # Errors
+/// The disk.
+pub fn names(folder: &Path) -> Result<BTreeSet<String>, SpoolError> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(BTreeSet::new());
+        }
+        entries => entries.map_err(at(folder))?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        Ok(entry.map_err(at(folder))?.file_name().to_string_lossy().into_owned())
+    };
+    entries.map(name).collect()
+}
+
 fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))

@@ -1,0 +1,38 @@
+//! A verdict as it stands in a study's folder. When it is given is left to `studies`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::alert::Occasion;
+use crate::model::sha256_hex;
+
+/// Its file in the study's folder.
+pub const FILE: &str = "verdict.json";
+
+/// What a study was judged as.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Counted from 1; the next number where the outcome is another one.
+    pub revision: u32,
+    /// `alert`, `no_alert` or `refused`.
+    pub outcome: Occasion,
+    /// How many objects it is made of.
+    pub objects: usize,
+    /// For how many reasons others are missing.
+    #[serde(default)]
+    pub refused: usize,
+    /// The report.
+    pub report: Box<RawValue>,
+}
+
+impl Verdict {
+    /// SHA-256 of its report, in hexadecimal.
+    pub fn report_sha256(&self) -> String {
+        sha256_hex(self.report.get().as_bytes())
+    }
+
+    /// Which verdict on its study it is, in a line.
+    pub fn mark(&self) -> String {
+        format!("{} {} {}\n", self.revision, self.objects, self.refused)
+    }
+}
