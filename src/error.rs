@@ -33,6 +33,8 @@ pub enum Exit {
     Output = 7,
     /// Some studies were judged, some refused.
     Partial = 8,
+    /// `doctor` found what keeps the service from its work.
+    NotReady = 9,
     /// An alert was raised, and `--exit-on-alert` was given.
     Alert = 10,
 }

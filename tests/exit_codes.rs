@@ -160,6 +160,21 @@ fn code_8_some_studies_were_judged_and_some_refused() {
 }
 
 #[test]
+fn code_9_something_keeps_a_service_from_its_work() {
+    let folder = tempdir().unwrap();
+    let config = folder.path().join("hemapatch.toml");
+    let text = format!(
+        "[spool]\nfolder = {:?}\nkeep_free_mb = 1000000000\n[study]\nmodel = '/nowhere'\n",
+        folder.path().join("spool")
+    );
+    std::fs::write(&config, text).unwrap();
+    let (code, out, _) = run(&["doctor", "--config", config.to_str().unwrap()]);
+    assert_eq!(code, Exit::NotReady as i32);
+    assert!(out.contains("/nowhere/model.toml") && out.contains("no object is taken"), "{out}");
+    assert!(out.ends_with("Research use only.\n"), "{out}");
+}
+
+#[test]
 fn code_10_an_alert_was_raised_and_asked_for() {
     let folder = tempdir().unwrap();
     phantom(folder.path(), BLEED);
@@ -176,5 +191,5 @@ fn the_page_lists_these_codes_and_no_others() {
     let page = std::fs::read_to_string("docs/exit-codes.md").unwrap();
     let listed: Vec<i32> =
         page.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
-    assert_eq!(listed, [0, 1, 2, 3, 4, 5, 6, 7, 8, 10]);
+    assert_eq!(listed, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
 }

@@ -5,7 +5,7 @@ mod program;
 use program::run;
 use tempfile::tempdir;
 
-const COMMANDS: [&str; 6] = ["triage", "patches", "stats", "phantom", "model", "bench"];
+const COMMANDS: [&str; 7] = ["triage", "patches", "stats", "phantom", "model", "bench", "doctor"];
 
 #[test]
 fn completions_know_every_command() {

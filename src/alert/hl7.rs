@@ -5,6 +5,7 @@
 //! (ORU), 7.4.2 (OBX); MLLP: HL7 Transport Specification, release 1.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::DateTime;
@@ -56,6 +57,18 @@ impl Hl7 {
             return Err(("alert.hl7.address", "must be a name or number, a colon and a port".into()));
         }
         self.client().map(drop).map_err(|why| ("alert.hl7.tls", why))
+    }
+
+    /// Connects, and sends nothing: who is there.
+    pub(super) fn probe(&self, patience: Duration) -> Result<String, String> {
+        let reached = Stream::reach(&self.address, self.client()?.as_ref(), patience);
+        reached.map_err(|error| format!("{}: {error}", self.address))?;
+        Ok(self.address.clone())
+    }
+
+    /// Files that nobody else should read.
+    pub(super) fn secrets(&self) -> Vec<PathBuf> {
+        self.tls.as_ref().and_then(|tls| tls.key.clone()).into_iter().collect()
     }
 
     /// How it is spoken with; read anew, since certificates are renewed.

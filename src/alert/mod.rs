@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod hl7;
 mod log;
+mod probe;
 mod tries;
 mod webhook;
 

@@ -40,6 +40,28 @@ impl Webhook {
         }
         Ok(())
     }
+
+    /// Connects, and posts nothing: who is there.
+    pub(super) fn probe(&self, patience: Duration) -> Result<String, String> {
+        self.secret()?;
+        http::reach(&self.url, self.tls.as_ref(), patience)
+    }
+
+    /// Files that nobody else should read.
+    pub(super) fn secrets(&self) -> Vec<PathBuf> {
+        let key = self.tls.as_ref().and_then(|tls| tls.key.clone());
+        self.secret_file.clone().into_iter().chain(key).collect()
+    }
+
+    /// What requests are signed with.
+    fn secret(&self) -> Result<Option<Vec<u8>>, String> {
+        let Some(file) = &self.secret_file else { return Ok(None) };
+        let secret = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        match secret.trim_ascii() {
+            [] => Err(format!("{}: no secret in it", file.display())),
+            secret => Ok(Some(secret.to_vec())),
+        }
+    }
 }
 
 /// Posts a notice.
@@ -52,14 +74,8 @@ pub fn post(to: &Webhook, id: &str, line: &str) -> Result<(), Untold> {
         .header("Content-Type", "application/json")
         .header("Idempotency-Key", id)
         .header("X-Hemapatch-Timestamp", &time);
-    if let Some(file) = &to.secret_file {
-        let secret =
-            fs::read(file).map_err(|error| Untold::Nobody(format!("{}: {error}", file.display())))?;
-        let secret = secret.trim_ascii();
-        if secret.is_empty() {
-            return Err(Untold::Nobody(format!("{}: no secret in it", file.display())));
-        }
-        request = request.header("X-Hemapatch-Signature", format!("sha256={}", sign(secret, &time, line)));
+    if let Some(secret) = to.secret().map_err(Untold::Nobody)? {
+        request = request.header("X-Hemapatch-Signature", format!("sha256={}", sign(&secret, &time, line)));
     }
     let answer = request.send(line).map_err(|error| Untold::Nobody(error.to_string()))?;
     match answer.status().as_u16() {

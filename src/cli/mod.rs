@@ -2,6 +2,7 @@
 
 mod alerts;
 mod bench;
+mod doctor;
 mod engine;
 mod follow;
 mod inspect;
@@ -43,6 +44,7 @@ enum Command {
     Bench(bench::Arguments),
     Serve(serve::Arguments),
     Config(serve::ConfigArguments),
+    Doctor(doctor::Arguments),
     Alerts(alerts::Arguments),
     Audit(spool::AuditArguments),
     Replay(spool::ReplayArguments),
@@ -85,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Bench(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
         Command::Config(arguments) => arguments.run(),
+        Command::Doctor(arguments) => arguments.run(),
         Command::Alerts(arguments) => arguments.run(),
         Command::Audit(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
@@ -100,7 +103,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn complain(error: &Error) {
-    let mut text = format!("hemapatch: {error}");
+    eprintln!("hemapatch: {}", told(error));
+}
+
+/// An error and what caused it, on one line.
+fn told(error: &Error) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
@@ -111,7 +119,7 @@ fn complain(error: &Error) {
         }
         cause = inner.source();
     }
-    eprintln!("{text}");
+    text
 }
 
 /// Writes a line to standard output.

@@ -96,6 +96,16 @@ impl Destination {
         self.dicom.as_ref().is_some_and(|dicom| dicom.commit)
     }
 
+    /// Files that nobody else should read.
+    pub fn secrets(&self) -> Vec<PathBuf> {
+        let key = |tls: Option<ClientFiles>| tls.and_then(|tls| tls.key);
+        match self.to() {
+            Some(To::Dicom(dicom)) => key(dicom.tls).into_iter().collect(),
+            Some(To::Stow(stow)) => stow.authorization_file.into_iter().chain(key(stow.tls)).collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Whether it can be used.
     ///
     /// # Errors

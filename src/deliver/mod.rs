@@ -6,6 +6,7 @@
 
 mod config;
 mod objects;
+mod probe;
 mod queue;
 mod send;
 mod stow;

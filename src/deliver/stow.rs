@@ -34,10 +34,8 @@ pub fn send(
         .post(format!("{}/studies", to.url.trim_end_matches('/')))
         .header("Content-Type", kind)
         .header("Accept", "application/dicom+json");
-    if let Some(file) = &to.authorization_file {
-        let value = fs::read_to_string(file)
-            .map_err(|error| Failure::Peer(format!("{}: {error}", file.display())))?;
-        request = request.header("Authorization", value.trim());
+    if let Some(value) = authorization(to).map_err(Failure::Peer)? {
+        request = request.header("Authorization", value);
     }
     let mut answer = request.send(&body[..]).map_err(|error| Failure::Peer(error.to_string()))?;
     let status = answer.status().as_u16();
@@ -47,6 +45,19 @@ pub fn send(
         note(object, fate_of(object, status, &said)?)?;
     }
     Ok(())
+}
+
+/// Connects, and sends nothing: who is there.
+pub fn probe(to: &Stow, patience: Duration) -> Result<String, String> {
+    authorization(to)?;
+    http::reach(&to.url, to.tls.as_ref(), patience)
+}
+
+/// The value of the header Authorization.
+fn authorization(to: &Stow) -> Result<Option<String>, String> {
+    let Some(file) = &to.authorization_file else { return Ok(None) };
+    let value = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Some(value.trim().to_owned()))
 }
 
 /// The boundary, and the body that it divides.

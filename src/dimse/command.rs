@@ -5,6 +5,8 @@
 //! DICOM PS3.7 9.3 (C-STORE, C-ECHO), 10.3 (N-ACTION, N-EVENT-REPORT), E.1 (dictionary), 6.3.1 (implicit VR little
 //! endian, always).
 
+use dicom_dictionary_std::uids;
+
 use super::COMMITMENT;
 
 /// No command set that is answered here is longer.
@@ -150,6 +152,16 @@ pub fn store(message_id: u16, sop_class_uid: &str, sop_instance_uid: &str) -> Ve
     set.finish()
 }
 
+/// The question whether somebody is there.
+pub fn echo(message_id: u16) -> Vec<u8> {
+    let mut set = Set::default();
+    set.text(0x0002, uids::VERIFICATION);
+    set.number(0x0100, field::C_ECHO_RQ);
+    set.number(0x0110, message_id);
+    set.number(0x0800, NO_DATA_SET);
+    set.finish()
+}
+
 /// The question whether objects, listed in a data set that follows, are kept for good.
 ///
 /// # Source
@@ -254,6 +266,8 @@ mod tests {
     fn what_is_asked_is_read_back() {
         let asked = Command::read(&store(7, "1.2.840.10008.5.1.4.1.1.2", "1.2.3")).unwrap();
         assert_eq!(asked, request_read());
+        let asked = Command::read(&echo(3)).unwrap();
+        assert_eq!((asked.field, asked.message_id, asked.has_data_set), (field::C_ECHO_RQ, 3, false));
         let asked = Command::read(&commit(9)).unwrap();
         assert_eq!((asked.field, asked.message_id, asked.has_data_set), (field::N_ACTION_RQ, 9, true));
         assert_eq!((&*asked.sop_class_uid, &*asked.sop_instance_uid), COMMITMENT);

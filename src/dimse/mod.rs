@@ -7,7 +7,7 @@ mod requestor;
 mod title;
 mod wire;
 
-pub use command::{Command, MOST_BYTES, Status, commit, field, store};
+pub use command::{Command, MOST_BYTES, Status, commit, echo, field, store};
 pub use commitment::{Report, request};
 pub use requestor::{Message, PeerError, Proposal, Requestor};
 pub use title::AeTitle;

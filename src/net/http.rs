@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::ClientFiles;
+use super::{ClientFiles, Stream};
 
 /// A client for an address, with this time for all of a request. Files for TLS are read anew, as they may be renewed.
 ///
@@ -30,6 +30,21 @@ pub fn client(url: &str, tls: Option<&ClientFiles>, patience: Duration) -> Resul
         _ => return Err("must be an address that begins with http:// or https://".to_owned()),
     };
     Ok(config.build().new_agent())
+}
+
+/// Connects with whoever listens at an address, and says nothing: who it was.
+///
+/// # Errors
+/// Why the address, or a file, cannot be used; nobody is there, or cannot show who it is.
+pub fn reach(url: &str, tls: Option<&ClientFiles>, patience: Duration) -> Result<String, String> {
+    client(url, tls, patience)?;
+    let address: ureq::http::Uri = url.parse().map_err(|_| "no address".to_owned())?;
+    let is_tls = address.scheme_str() == Some("https");
+    let port = address.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let at = format!("{}:{port}", address.host().unwrap_or_default());
+    let client = is_tls.then(|| tls.cloned().unwrap_or_default().load()).transpose()?;
+    Stream::reach(&at, client.as_ref(), patience).map_err(|error| format!("{at}: {error}"))?;
+    Ok(at)
 }
 
 #[cfg(test)]

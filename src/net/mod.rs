@@ -10,7 +10,7 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 pub use tls::{Client, Server};
+
+/// Time in which a peer objects to our certificate.
+const OBJECTION: Duration = Duration::from_millis(500);
 
 /// What becomes readable within a time.
 pub trait Timed: Read + Write {
@@ -129,6 +132,23 @@ impl Stream {
                 Kind::Tls(Box::new(client.connect(stream, name, patience)?))
             }
         }))
+    }
+
+    /// Connects with whoever listens at `address`, and says nothing.
+    ///
+    /// # Errors
+    /// As [`connect`](Stream::connect); the peer does not want our certificate.
+    pub fn reach(address: &str, tls: Option<&Client>, patience: Duration) -> io::Result<()> {
+        let mut stream = Stream::connect(address, tls, patience)?;
+        if tls.is_none() {
+            return Ok(());
+        }
+        // RFC 8446 4.4.2.4: in TLS 1.3 the peer looks at our certificate after all is agreed on for us.
+        stream.set_patience(OBJECTION)?;
+        match stream.read(&mut [0]) {
+            Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -26,11 +27,13 @@ use super::verdict::{self, Verdict};
 use crate::spool::{SpoolError, at, is_name};
 
 /// Its name in the spool.
-const FILE: &str = "audit.jsonl";
+pub const FILE: &str = "audit.jsonl";
 /// Letters of a value: no line is longer than what is read to find the last one.
 const MOST_LETTERS: usize = 400;
 /// Bytes at the end in which the last line is looked for: more than a line, and a page that a power cut left half written.
 const TAIL: u64 = 32 << 10;
+/// Time in which a service that has written a verdict has noted it.
+const MOMENT: Duration = Duration::from_secs(2);
 /// What stands between what is hashed and its hash.
 const MAC: &str = ",\"mac\":\"";
 
@@ -159,6 +162,73 @@ impl Audit {
         let value: Value = serde_json::from_str(text).ok()?;
         Some((Link { n: value["n"].as_u64()?, mac: mac.to_owned() }, value))
     }
+
+    /// Follows the lines from the first one on: what is wrong with them, and the hash of each study's last verdict.
+    fn follow(&self, holds: Option<&Link>) -> Result<(Checked, BTreeMap<String, String>), SpoolError> {
+        let failed = |error| at(&self.path)(error);
+        let file = match File::open(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let wrong = Some(format!("there is no {FILE}"));
+                return Ok((Checked { wrong, ..Checked::default() }, BTreeMap::new()));
+            }
+            file => file.map_err(failed)?,
+        };
+        // Nobody is within a line.
+        file.lock_shared().map_err(failed)?;
+        let mut checked = Checked::default();
+        let mut verdicts: BTreeMap<String, String> = BTreeMap::new();
+        // What was no line of ours, since the last that was.
+        let (mut odd, mut line, mut number) = (Vec::new(), Vec::new(), 0u64);
+        let mut is_held = holds.is_none();
+        let mut reader = BufReader::new(file);
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+                break;
+            }
+            number += 1;
+            let Some((link, value)) = self.read(line.strip_suffix(b"\n").unwrap_or_default()) else {
+                odd.extend_from_slice(&line);
+                continue;
+            };
+            if !odd.is_empty() {
+                // The newline was added when the piece was found.
+                let piece = odd.strip_suffix(b"\n").unwrap_or(&odd);
+                let is_told =
+                    value["event"] == "torn" && value["sha256"] == hex(&Sha256::digest(piece)).as_str();
+                if !is_told {
+                    checked.wrong = Some(format!("line {}: not as it was written", number - 1));
+                    return Ok((checked, verdicts));
+                }
+                checked.torn += 1;
+                odd.clear();
+            }
+            if link.n != checked.last.n + 1 || value["before"] != checked.last.mac.as_str() {
+                let wrong =
+                    format!("line {number}: does not follow the line before: something was removed or added");
+                checked.wrong = Some(wrong);
+                return Ok((checked, verdicts));
+            }
+            is_held |= holds == Some(&link);
+            if let (Some(study), Some(report)) = (value["study"].as_str(), value["report_sha256"].as_str()) {
+                verdicts.insert(study.to_owned(), report.to_owned());
+            }
+            checked.last = link;
+        }
+        checked.wrong = if !odd.is_empty() {
+            Some(format!(
+                "line {number}: not as it was written, or half written when the power failed; the service says which when it starts"
+            ))
+        } else if !is_held {
+            let n = holds.map_or(0, |link| link.n);
+            Some(format!(
+                "line {n} is not the one that is asked for: lines were replaced, or removed at the end"
+            ))
+        } else {
+            None
+        };
+        Ok((checked, verdicts))
+    }
 }
 
 /// Checks the log of a spool from its first line on, and that the verdicts that stand in the spool are those that it tells of.
@@ -168,64 +238,15 @@ impl Audit {
 /// There is no spool, or its disk refuses.
 pub fn check(spool: &Path, holds: Option<&Link>) -> Result<Checked, SpoolError> {
     let audit = Audit::new(spool, key::read(spool)?);
-    let failed = |error| at(&audit.path)(error);
-    let file = match File::open(&audit.path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok(Checked { wrong: Some(format!("there is no {FILE}")), ..Checked::default() });
+    let (mut checked, mut verdicts) = audit.follow(holds)?;
+    if checked.wrong.is_none() && other_verdict(spool, &audit.key, &verdicts)?.is_some() {
+        // A service that runs writes a verdict, and then the line that tells of it.
+        std::thread::sleep(MOMENT);
+        (checked, verdicts) = audit.follow(holds)?;
+        if checked.wrong.is_none() {
+            checked.wrong = other_verdict(spool, &audit.key, &verdicts)?;
         }
-        file => file.map_err(failed)?,
-    };
-    // Nobody is within a line.
-    file.lock_shared().map_err(failed)?;
-    let mut checked = Checked::default();
-    let mut verdicts: BTreeMap<String, String> = BTreeMap::new();
-    // What was no line of ours, since the last that was.
-    let (mut odd, mut line, mut number) = (Vec::new(), Vec::new(), 0u64);
-    let mut is_held = holds.is_none();
-    let mut reader = BufReader::new(file);
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
-            break;
-        }
-        number += 1;
-        let Some((link, value)) = audit.read(line.strip_suffix(b"\n").unwrap_or_default()) else {
-            odd.extend_from_slice(&line);
-            continue;
-        };
-        if !odd.is_empty() {
-            // The newline was added when the piece was found.
-            let piece = odd.strip_suffix(b"\n").unwrap_or(&odd);
-            let is_told = value["event"] == "torn" && value["sha256"] == hex(&Sha256::digest(piece)).as_str();
-            if !is_told {
-                checked.wrong = Some(format!("line {}: not as it was written", number - 1));
-                return Ok(checked);
-            }
-            checked.torn += 1;
-            odd.clear();
-        }
-        if link.n != checked.last.n + 1 || value["before"] != checked.last.mac.as_str() {
-            let wrong =
-                format!("line {number}: does not follow the line before: something was removed or added");
-            checked.wrong = Some(wrong);
-            return Ok(checked);
-        }
-        is_held |= holds == Some(&link);
-        if let (Some(study), Some(report)) = (value["study"].as_str(), value["report_sha256"].as_str()) {
-            verdicts.insert(study.to_owned(), report.to_owned());
-        }
-        checked.last = link;
     }
-    checked.wrong = if !odd.is_empty() {
-        Some(format!(
-            "line {number}: not as it was written, or half written when the power failed; the service says which when it starts"
-        ))
-    } else if !is_held {
-        let n = holds.map_or(0, |link| link.n);
-        Some(format!("line {n} is not the one that is asked for: lines were replaced, or removed at the end"))
-    } else {
-        other_verdict(spool, &audit.key, &verdicts)?
-    };
     Ok(checked)
 }
 

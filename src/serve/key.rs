@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::spool::{SpoolError, at, write_durably};
+use crate::spool::{SpoolError, at, write_secretly};
 
 const FILE: &str = "KEY";
+
+/// Its file in a spool, there or not.
+pub fn file(spool: &Path) -> PathBuf {
+    spool.join(FILE)
+}
 
 /// Reads it.
 ///
@@ -16,7 +21,7 @@ const FILE: &str = "KEY";
 /// The folder is no spool, or cannot be read.
 pub fn read(spool: &Path) -> Result<[u8; 32], SpoolError> {
     let no_spool = || SpoolError::NotASpool { folder: spool.to_owned() };
-    let path = spool.join(FILE);
+    let path = file(spool);
     match fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| no_spool()),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(no_spool()),
@@ -29,14 +34,14 @@ pub fn read(spool: &Path) -> Result<[u8; 32], SpoolError> {
 /// # Errors
 /// The disk. What is no key is never replaced: names in older logs hang on it.
 pub fn read_or_make(spool: &Path) -> Result<[u8; 32], SpoolError> {
-    let path = spool.join(FILE);
+    let path = file(spool);
     if path.exists() {
         return read(spool);
     }
     let mut key = [0; 32];
     rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| at(&path)(error.into()))?;
-    write_durably(&path, &key)?;
+    write_secretly(&path, &key)?;
     Ok(key)
 }
 

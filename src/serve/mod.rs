@@ -7,6 +7,7 @@
 pub mod alerts;
 pub mod audit;
 mod config;
+pub mod doctor;
 mod journal;
 mod key;
 mod process;

@@ -19,7 +19,7 @@ const LABELS: [&str; 5] = ["outcome", "alert", "to", "status", "again"];
 /// Bounds of the histogram of seconds from the last object to the verdict.
 const SECONDS: [f64; 10] = [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
 /// Time after which it is a fault that somebody was not told.
-const UNTOLD: Duration = Duration::from_secs(120);
+pub const UNTOLD: Duration = Duration::from_secs(120);
 
 /// Counts since the start.
 #[derive(Debug, Default)]
@@ -138,7 +138,7 @@ fn health(config: &Config, spool: &Spool) -> Page {
 }
 
 /// The ways of telling, and how old the notices are that wait for each.
-fn notices(config: &Config) -> impl Iterator<Item = (&str, Vec<Duration>)> {
+pub fn notices(config: &Config) -> impl Iterator<Item = (&str, Vec<Duration>)> {
     config.alert.iter().map(|alert| {
         let folder = config.spool.folder.join("alerts").join(&alert.name);
         let ages = ["pending", "running"].iter().flat_map(|state| ages(&folder.join(state)));

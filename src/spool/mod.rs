@@ -15,6 +15,7 @@
 //! written, made durable, linked to its name, and its name made durable, in this order; only then is it told to be kept.
 
 mod draft;
+mod look;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
@@ -27,11 +28,19 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 pub use draft::{Draft, Kept};
+pub use look::{Found, foreign, free, look, nearest, time_to_keep};
 
 /// Time in which whoever holds a spool may let go of it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const VERSION: &str = "hemapatch spool 1\n";
+
+/// A file that whoever tries the disk writes beside the others, and removes; of no worth after a crash.
+const TRIAL: &str = ".trial";
+
+/// What may be in a folder that becomes a spool: a crash may have come between the first files, and disks begin with a folder.
+const OWN: [&str; 9] =
+    ["LOCK", "VERSION", "VERSION.new", "incoming", "studies", "purging", "aside", TRIAL, "lost+found"];
 
 /// The folder, held alone by this process.
 #[derive(Debug)]
@@ -127,13 +136,9 @@ impl Spool {
             Err(error) => return Err(at(&version)(error)),
         };
         if !is_spool {
-            // A crash may have come between the first files of a new spool.
             for entry in fs::read_dir(folder).map_err(at(folder))? {
                 let name = entry.map_err(at(folder))?.file_name();
-                if !["LOCK", "VERSION", "VERSION.new", "incoming", "studies", "purging", "aside"]
-                    .iter()
-                    .any(|own| name == *own)
-                {
+                if !OWN.iter().any(|own| name == *own) {
                     return Err(SpoolError::NotASpool { folder: folder.to_owned() });
                 }
             }
@@ -316,10 +321,29 @@ impl Spool {
 /// # Errors
 /// The disk.
 pub fn write_durably(path: &Path, contents: &[u8]) -> Result<(), SpoolError> {
+    write_with(File::options().create(true).truncate(true).write(true), path, contents)
+}
+
+/// The same of a file that only this user may read.
+///
+/// # Errors
+/// The disk; somebody else is writing it.
+pub fn write_secretly(path: &Path, contents: &[u8]) -> Result<(), SpoolError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // What a crash left may have other rights.
+    let _ = fs::remove_file(new_name(path));
+    write_with(File::options().create_new(true).mode(0o600).write(true), path, contents)
+}
+
+fn new_name(path: &Path) -> PathBuf {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
-    let new = PathBuf::from(new);
-    let mut file = File::create(&new).map_err(at(&new))?;
+    PathBuf::from(new)
+}
+
+fn write_with(options: &fs::OpenOptions, path: &Path, contents: &[u8]) -> Result<(), SpoolError> {
+    let new = new_name(path);
+    let mut file = options.open(&new).map_err(at(&new))?;
     file.write_all(contents).and_then(|()| file.sync_all()).map_err(at(&new))?;
     drop(file);
     fs::rename(&new, path).map_err(at(path))?;

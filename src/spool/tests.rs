@@ -48,6 +48,16 @@ fn two_processes_cannot_hold_one_spool() {
 }
 
 #[test]
+fn a_disk_of_its_own_becomes_a_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    // As mkfs leaves it.
+    fs::create_dir(folder.path().join("lost+found")).unwrap();
+    drop(Spool::open(folder.path(), 0).unwrap());
+    drop(Spool::open(folder.path(), 0).unwrap());
+    assert!(folder.path().join("lost+found").exists());
+}
+
+#[test]
 fn other_folders_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "").unwrap();
@@ -100,4 +110,40 @@ fn a_uid_is_no_way_out_of_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), 0).unwrap();
     keep(&spool, "..", "1.2.3", b"pixels");
+}
+
+#[test]
+fn whoever_looks_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, missing) = (folder.path().join("spool"), folder.path().join("missing"));
+    assert_eq!(look(&missing).unwrap(), Found::Missing);
+    assert!(free(&missing).unwrap() > 0 && foreign(&missing).is_ok() && !missing.exists());
+    fs::create_dir(&path).unwrap();
+    assert_eq!(look(&path).unwrap(), Found::Empty);
+    time_to_keep(&path).unwrap();
+    assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    // A crash may leave the trial.
+    fs::write(path.join(TRIAL), "").unwrap();
+    assert_eq!(look(&path).unwrap(), Found::Empty);
+    let spool = Spool::open(&path, 0).unwrap();
+    assert_eq!(look(&path).unwrap(), Found::Spool { is_held: true });
+    time_to_keep(&path).unwrap();
+    assert!(!path.join(TRIAL).exists());
+    drop(spool);
+    assert_eq!(look(&path).unwrap(), Found::Spool { is_held: false });
+    fs::write(folder.path().join("thesis.txt"), "").unwrap();
+    assert!(matches!(look(folder.path()), Err(SpoolError::NotASpool { .. })));
+}
+
+#[test]
+fn a_secret_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("KEY");
+    // As a crash left it.
+    fs::write(folder.path().join("KEY.new"), "half").unwrap();
+    write_secretly(&path, b"secret").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"secret");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
