@@ -1,6 +1,8 @@
 //! The fuzz targets, and what they share. docs/fuzzing.md says how they are run.
 
 pub mod choices;
+pub mod connection;
+pub mod conversation;
 pub mod encoders;
 pub mod objects;
 pub mod seeds;

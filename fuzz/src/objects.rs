@@ -5,10 +5,10 @@ use crate::encoders;
 use crate::writer::{Element, End, Form, Writer, file};
 
 pub const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
-const ENHANCED_CT: &str = "1.2.840.10008.5.1.4.1.1.2.1";
+pub const ENHANCED_CT: &str = "1.2.840.10008.5.1.4.1.1.2.1";
 
 /// Transfer syntaxes: how elements are written, and whether pixels come in fragments.
-const SYNTAXES: [(&str, Form, bool); 18] = [
+pub const SYNTAXES: [(&str, Form, bool); 18] = [
     ("1.2.840.10008.1.2.1", Form::ExplicitLittle, false),
     ("1.2.840.10008.1.2", Form::ImplicitLittle, false),
     ("1.2.840.10008.1.2.2", Form::ExplicitBig, false),
@@ -41,8 +41,32 @@ pub struct Place {
     pub z: i16,
 }
 
-/// An object as the choices say, then spoilt in places where they say so.
+/// A data set, and what it is said to be.
+pub struct DataSet {
+    pub syntax: &'static str,
+    pub class: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+/// A file as the choices say, then spoilt in places where they say so.
 pub fn object(choices: &mut Choices<'_>, place: Place) -> Vec<u8> {
+    let DataSet { syntax, bytes: data_set, .. } = data_set(choices, place);
+    let mut bytes = file(syntax, &data_set);
+    match choices.below(12) {
+        9 => drop(bytes.drain(..128)),
+        10 => drop(bytes.drain(..132)),
+        11 => bytes = data_set,
+        _ => {}
+    }
+    if choices.rarely() {
+        let end = bytes.len() - usize::from(choices.number()) % bytes.len();
+        bytes.truncate(end);
+    }
+    bytes
+}
+
+/// A data set as the choices say, then spoilt in places where they say so.
+pub fn data_set(choices: &mut Choices<'_>, place: Place) -> DataSet {
     let (syntax, form, encapsulated) = choices.of(&SYNTAXES);
     let (rows, columns) = (choices.below(9) as u16, choices.below(9) as u16);
     let (rows, columns) = (if rows == 0 { 4 } else { rows }, if columns == 0 { 4 } else { columns });
@@ -73,22 +97,16 @@ pub fn object(choices: &mut Choices<'_>, place: Place) -> Vec<u8> {
         writer.element(&Element { tag: (0xFFFC, 0xFFFC), vr: *b"OB", value: vec![0; 4] });
     }
     spoil(&mut writer, choices);
-    let mut data_set = writer.bytes;
+    let mut bytes = writer.bytes;
     if syntax.ends_with(".99") {
-        data_set = encoders::deflate(&data_set);
+        bytes = encoders::deflate(&bytes);
     }
-    let mut bytes = file(syntax, &data_set);
-    match choices.below(12) {
-        9 => drop(bytes.drain(..128)),
-        10 => drop(bytes.drain(..132)),
-        11 => bytes = data_set,
-        _ => {}
-    }
-    if choices.rarely() {
-        let end = bytes.len() - usize::from(choices.number()) % bytes.len();
-        bytes.truncate(end);
-    }
-    bytes
+    DataSet { syntax, class: class(frames), bytes }
+}
+
+/// What an object is that has frames, or none.
+fn class(frames: usize) -> &'static str {
+    if frames > 0 { ENHANCED_CT } else { CT }
 }
 
 fn elements(
@@ -99,11 +117,10 @@ fn elements(
     let number = |choices: &mut Choices<'_>, usual: &str| {
         if choices.rarely() { choices.of(&NUMBERS).to_owned() } else { usual.to_owned() }
     };
-    let class = if frames > 0 { ENHANCED_CT } else { CT };
     let class = if choices.rarely() {
         choices.of(&["", "1.2.840.10008.5.1.4.1.1.4", "..", ENHANCED_CT])
     } else {
-        class
+        class(usize::from(frames))
     };
     let mut elements = vec![
         Element::text((8, 5), b"CS", choices.of(&["ISO_IR 100", "", "ISO 2022 IR 87\\ISO 2022 IR 13", "?"])),

@@ -4,7 +4,117 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use hemapatch::dimse::{self, Command, Status};
+
+use crate::choices::Choices;
+use crate::conversation::conversation;
 use crate::encoders;
+
+/// What peers, archives and whoever writes configurations say.
+fn service(put: &dyn Fn(&str, &str, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    let (class, instance) = (crate::objects::CT, "1.2.3");
+    let (store, commit) = (dimse::store(7, class, instance), dimse::commit(9));
+    put("command", "store", &store)?;
+    put("command", "commit", &commit)?;
+    for (name, request) in [("store", &store), ("commit", &commit)] {
+        if let Some(command) = Command::read(request) {
+            put("command", &format!("{name}-answer"), &command.answer(Status::OutOfResources, "no room"))?;
+        }
+    }
+    for count in [0, 1, 3] {
+        let objects = vec![(class.to_owned(), instance.to_owned()); count];
+        put("report", &format!("kept-{count}"), &dimse::request("2.25.7", &objects))?;
+    }
+    // PS3.5 7.5.2: a sequence of what failed, with items of undefined length.
+    let failed =
+        b"\x08\0\x95\x11\x06\0\0\x002.25.7\x08\0\x98\x11\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff\
+        \x08\0\x55\x11\x06\0\0\x001.2.3\0\x08\0\x97\x11\x02\0\0\0\x12\x01\
+        \xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0";
+    put("report", "failed", failed)?;
+    // Choices: how it is said, how it ends, how many steps, and the first of them.
+    for step in 0..12u8 {
+        put("association", &format!("step-{step}"), &[0, 0, 0, 0, step])?;
+    }
+    for syntax in 0..18u8 {
+        put("association", &format!("syntax-{syntax}"), &[0, 0, 0, 0, 0, 0, 1, 0, syntax, 4, 4])?;
+    }
+    for (name, choices) in [("usual", &[][..]), ("two", &[0, 4, 1]), ("deaf", &[0, 0xF1]), ("late", &[0, 2])]
+    {
+        put("association", name, choices)?;
+        let said = conversation(&mut Choices::new(&choices[choices.len().min(2)..]));
+        put("association", &format!("bytes-{name}"), &[&[3, 0][..], &said].concat())?;
+    }
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/hemapatch.toml");
+    put("config", "package", &fs::read(package)?)?;
+    put("config", "all", CONFIGURATION.as_bytes())?;
+    put("config", "small", b"[spool]\nfolder = '/s'\n")?;
+    for method in ["GET /healthz", "HEAD /healthz?x=1", "POST /metrics", "GET /KEY"] {
+        let name = method.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        for first in [0, 7 << 3, 6, 7] {
+            let head = format!("{method} HTTP/1.1\r\nHost: a\r\n\r\n");
+            put("page", &format!("{name}-{first}"), &[&[first][..], head.as_bytes()].concat())?;
+        }
+    }
+    for code in ["AA", "AE"] {
+        let answer = format!("\x0bMSH|^~\\&|RIS||HEMAPATCH||2024||ACK|1|P|2.5.1\rMSA|{code}|7\r\x1c\r");
+        put("hl7", code, &[&[3][..], answer.as_bytes()].concat())?;
+    }
+    Ok(())
+}
+
+/// Whatever can be set, but for what names files that are read.
+const CONFIGURATION: &str = "\
+[spool]
+folder = '/s'
+keep_free_mb = 1
+[receive]
+listen = '[::1]:1'
+ae_title = 'A'
+associations = 1
+associations_per_second = 1
+object_mb = 1
+idle_s = 1
+[[receive.peer]]
+ae_title = 'B'
+address = '10.0.0.0/8'
+[watch]
+folder = '/w'
+settle_s = 1
+[web]
+listen = '127.0.0.1:1'
+[study]
+model = 'm'
+threads = 1
+memory_mb = 1
+seconds = 1
+settled_s = 0.5
+quiet_s = 1e1
+[retention]
+days = 1
+[[alert]]
+name = 'a'
+on = ['early', 'alert', 'no_alert', 'refused']
+command = ['/c']
+[[alert]]
+name = 'b'
+webhook = { url = 'http://a/', secret_file = '/f' }
+[[alert]]
+name = 'c'
+hl7 = { address = 'a:1', sending_application = 'A' }
+[[alert]]
+name = 'd'
+desktop = true
+[[alert]]
+name = 'e'
+log = '/l'
+[[deliver]]
+name = 'a'
+on = ['alert']
+dicom = { address = '[::1]:1', ae_title = 'A', calling = 'B', commit = false }
+[[deliver]]
+name = 'b'
+stow = { url = 'http://a/b', authorization_file = '/f' }
+";
 
 /// Writes the seeds of every target below a folder, a folder each.
 ///
@@ -101,5 +211,6 @@ pub fn write(corpora: &Path) -> io::Result<()> {
         // The target has the first four bytes.
         put("zip", &format!("members-{members}"), &archive[4..])?;
     }
+    service(&put)?;
     put("zip", "empty", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
 }

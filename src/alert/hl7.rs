@@ -4,7 +4,7 @@
 //! HL7 2.5.1: 2.7 (escapes), 2.9.2 (acknowledgement), 2.15.9 (MSH), 3.4.2 (PID), 4.5.3 (OBR), 4.5.4 (TQ1), 7.3.1
 //! (ORU), 7.4.2 (OBX); MLLP: HL7 Transport Specification, release 1.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -82,10 +82,10 @@ pub fn send(to: &Hl7, told: &Told, order: &Order) -> Result<(), Untold> {
     let control_id = control_id(&told.id);
     let message = message(to, told, order, &control_id, SystemTime::now());
     let tls = to.client().map_err(Untold::Nobody)?;
-    let answer = exchange(&to.address, tls.as_ref(), &message)
+    let code = Stream::connect(&to.address, tls.as_ref(), PATIENCE)
+        .and_then(|stream| exchange(stream, &message, &control_id))
         .map_err(|error| Untold::Nobody(format!("{}: {error}", to.address)))?;
-    let answer = String::from_utf8_lossy(&answer);
-    match acknowledgement(&answer, &control_id) {
+    match code.as_deref() {
         Some("AA" | "CA") => Ok(()),
         // Neither says for sure that the same message will never be taken, so it is sent again.
         Some(code @ ("AE" | "AR" | "CE" | "CR")) => Err(Untold::Refused(format!("acknowledged with {code}"))),
@@ -100,16 +100,20 @@ fn control_id(id: &str) -> String {
 
 /// The code of an acknowledgement, if it is one of this message.
 fn acknowledgement<'a>(answer: &'a str, control_id: &str) -> Option<&'a str> {
-    let segment = answer.split(['\r', '\n']).find(|segment| segment.starts_with("MSA"))?;
     // The separator is whatever its own header says.
     let separator = answer.trim_start_matches(['\r', '\n']).strip_prefix("MSH")?.chars().next()?;
-    let mut fields = segment.split(separator).skip(1);
+    let mut segments = answer.split(['\r', '\n']);
+    let mut fields =
+        segments.find_map(|segment| segment.strip_prefix("MSA")?.strip_prefix(separator))?.split(separator);
     let code = fields.next()?;
     (fields.next()? == control_id).then_some(code)
 }
 
-fn exchange(address: &str, tls: Option<&Client>, message: &str) -> io::Result<Vec<u8>> {
-    let mut stream = Stream::connect(address, tls, PATIENCE)?;
+/// Sends a message on a connection, and waits for the code that acknowledges it; None where something else is answered.
+///
+/// # Errors
+/// The peer is gone, or answers nothing whole in time.
+pub fn exchange<S: Timed>(mut stream: S, message: &str, control_id: &str) -> io::Result<Option<String>> {
     let framed = [&[BEGIN], message.as_bytes(), &[END, RETURN]].concat();
     stream.write_all(&framed)?;
     stream.flush()?;
@@ -129,7 +133,8 @@ fn exchange(address: &str, tls: Option<&Client>, message: &str) -> io::Result<Ve
         if let Some(end) = answer.windows(2).position(|window| window == [END, RETURN]) {
             answer.truncate(end);
             let begin = answer.iter().position(|&byte| byte == BEGIN).map_or(0, |at| at + 1);
-            return Ok(answer.split_off(begin));
+            let answer = String::from_utf8_lossy(&answer[begin..]);
+            return Ok(acknowledgement(&answer, control_id).map(str::to_owned));
         }
     }
 }
@@ -332,6 +337,7 @@ mod tests {
         assert_eq!(acknowledgement(&answer("MSA|AA|ID"), "ID"), Some("AA"));
         assert_eq!(acknowledgement(&answer("MSA|AE|ID|why"), "ID"), Some("AE"));
         assert_eq!(acknowledgement(&answer("MSA|AA|OTHER"), "ID"), None);
+        assert_eq!(acknowledgement(&answer("MSAX|AA|ID"), "ID"), None);
         assert_eq!(acknowledgement("MSA|AA|ID", "ID"), None);
         assert_eq!(acknowledgement("", "ID"), None);
         assert_eq!(control_id("x").len(), 20);

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::run;
 pub use config::Alert;
-pub use hl7::Hl7;
+pub use hl7::{Hl7, exchange};
 pub use tries::Tries;
 pub use webhook::Webhook;
 

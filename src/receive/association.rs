@@ -42,7 +42,7 @@ enum Expected<'a> {
 }
 
 /// Serves a connection until it ends. `tell` hears of each object.
-pub fn serve<S: Timed>(
+pub fn converse<S: Timed>(
     stream: S,
     from: IpAddr,
     settings: &Settings,
@@ -122,13 +122,19 @@ impl Association<'_> {
             Expected::Nothing => self.settings.idle,
             _ => self.settings.patience.min(self.left()?),
         };
-        let answers = match wire.read(idle, self.settings.patience)? {
+        let (mut answers, mut ended) = (Vec::new(), Ok(()));
+        match wire.read(idle, self.settings.patience)? {
             Unit::Data(values) => {
-                let mut answers = Vec::new();
                 for value in values {
-                    answers.extend(self.take(value)?);
+                    match self.take(value) {
+                        Ok(answer) => answers.extend(answer),
+                        // What came of the values before it is told all the same.
+                        Err(end) => {
+                            ended = Err(end);
+                            break;
+                        }
+                    }
                 }
-                answers
             }
             Unit::Other(Pdu::ReleaseRQ) => {
                 let _ = wire.send(&Pdu::ReleaseRP);
@@ -136,13 +142,13 @@ impl Association<'_> {
             }
             Unit::Other(Pdu::AbortRQ { .. }) => return Err(End::Gone("it aborted".to_owned())),
             Unit::Other(_) => return Err(aborted("a unit that has no place in an association")),
-        };
+        }
         for (presentation_context_id, data) in answers {
             let value_type = PDataValueType::Command;
             let value = PDataValue { presentation_context_id, value_type, is_last: true, data };
             wire.send(&Pdu::PData { data: vec![value] })?;
         }
-        Ok(())
+        ended
     }
 
     /// What is left of the time for an object: a peer that sends a byte now and then holds nothing for ever.
@@ -272,5 +278,100 @@ impl From<WireError> for End {
             WireError::Ended | WireError::CutOff | WireError::Io(_) => End::Gone(error.to_string()),
             _ => End::Aborted(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dimse::{APPLICATION_CONTEXT, AeTitle};
+    use crate::receive::Peer;
+    use dicom_ul::pdu::{AssociationRQ, PresentationContextProposed, write_pdu};
+    use std::io::{self, Read, Write};
+
+    const TIME: Duration = Duration::from_secs(60);
+
+    /// A peer that has said everything already.
+    struct Said<'a> {
+        said: &'a [u8],
+        heard: &'a mut Vec<u8>,
+    }
+
+    impl Read for Said<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.said.read(bytes)
+        }
+    }
+
+    impl Write for Said<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.heard.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Timed for Said<'_> {
+        fn set_patience(&mut self, _: Duration) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_came_before_a_fault_of_the_same_unit_is_answered() {
+        // The promise of the fuzz target `association`: an object was kept and not acknowledged where its last part and something
+        // that ends the association came in one unit.
+        let title = |text: &str| AeTitle::try_from(text.to_owned()).unwrap();
+        let settings = Settings {
+            ae_title: title("HEMAPATCH"),
+            peers: vec![Peer { ae_title: title("CT1"), address: "127.0.0.1".parse().unwrap() }],
+            tls: None,
+            associations: 1,
+            associations_per_second: 1,
+            pdu_bytes: 65_536,
+            object_bytes: 1,
+            idle: TIME,
+            patience: TIME,
+            object_time: TIME,
+            reports: false,
+        };
+        let request = AssociationRQ {
+            protocol_version: 1,
+            calling_ae_title: "CT1".to_owned(),
+            called_ae_title: "HEMAPATCH".to_owned(),
+            application_context_name: APPLICATION_CONTEXT.to_owned(),
+            presentation_contexts: vec![PresentationContextProposed {
+                id: 1,
+                abstract_syntax: "1.2.840.10008.1.1".to_owned(),
+                transfer_syntaxes: vec!["1.2.840.10008.1.2".to_owned()],
+            }],
+            user_variables: Vec::new(),
+        };
+        let element = |number: u16, value: u16| {
+            [&[0, 0][..], &number.to_le_bytes(), &[2, 0, 0, 0], &value.to_le_bytes()].concat()
+        };
+        let echo = [element(0x0100, field::C_ECHO_RQ), element(0x0110, 7), element(0x0800, 0x0101)].concat();
+        let value = |presentation_context_id, data| {
+            let value_type = PDataValueType::Command;
+            PDataValue { presentation_context_id, value_type, is_last: true, data }
+        };
+        let mut said = Vec::new();
+        write_pdu(&mut said, &request.into()).unwrap();
+        write_pdu(&mut said, &Pdu::PData { data: vec![value(1, echo), value(99, Vec::new())] }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), 0).unwrap();
+        let (mut heard, mut nothing) = (Vec::new(), Vec::new());
+        let peer = Said { said: &said, heard: &mut heard };
+        let end =
+            converse(peer, "127.0.0.1".parse().unwrap(), &settings, &spool, &Limits::default(), &|_| {});
+        assert_eq!(end, aborted("data in a context that was not agreed on"));
+        let mut wire = Wire::new(Said { said: &heard, heard: &mut nothing }, 65_536);
+        assert!(matches!(wire.read(TIME, TIME), Ok(Unit::Other(Pdu::AssociationAC(_)))));
+        let Ok(Unit::Data(mut values)) = wire.read(TIME, TIME) else { panic!("no answer") };
+        let answer = Command::read(values.next().unwrap().data).unwrap();
+        assert_eq!((answer.message_id, answer.status), (7, Some(0)));
+        assert!(matches!(wire.read(TIME, TIME), Ok(Unit::Other(Pdu::AbortRQ { .. }))));
     }
 }

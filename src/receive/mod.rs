@@ -14,7 +14,7 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-pub use association::End;
+pub use association::{End, converse};
 pub use peers::{Network, Peer};
 
 use crate::dimse::{AeTitle, Report};
@@ -132,7 +132,7 @@ fn serve(
     tell: &dyn Fn(Event),
 ) -> End {
     match Stream::accept(stream, settings.tls.as_ref(), settings.patience) {
-        Ok(stream) => association::serve(stream, from, settings, spool, limits, tell),
+        Ok(stream) => converse(stream, from, settings, spool, limits, tell),
         Err(error) => End::Gone(error.to_string()),
     }
 }

@@ -17,6 +17,9 @@ use crate::net::ServerFiles;
 use crate::receive::{Peer, Settings};
 use crate::watch;
 
+/// Seconds: no time that is set is longer. One without bounds would be more than a clock can count.
+const LONGEST_S: u64 = 86_400;
+
 /// Everything that can be set. What is absent has the default written here.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,6 +213,9 @@ impl Config {
                     "idle_s, object_mb and associations_per_second must be above 0".into(),
                 ));
             }
+            if receive.idle_s > LONGEST_S {
+                return Err(("receive.idle_s", "must be at most 86400, a day".into()));
+            }
             receive.settings(false).map_err(|why| ("receive.tls", why))?;
         }
         if let Some(watch) = &self.watch {
@@ -227,8 +233,15 @@ impl Config {
         if study.seconds == 0 || study.memory_mb == 0 {
             return Err(("study", "seconds and memory_mb must be above 0".into()));
         }
-        let ordered = study.settled_s >= 0.0 && study.settled_s <= study.quiet_s && study.quiet_s.is_finite();
-        if !ordered {
+        if study.seconds > LONGEST_S {
+            return Err(("study.seconds", "must be at most 86400, a day".into()));
+        }
+        if study.quiet_s > LONGEST_S as f64 {
+            return Err(("study.quiet_s", "must be at most 86400, a day".into()));
+        }
+        // Nor where one of them is no number.
+        let is_ordered = study.settled_s >= 0.0 && study.settled_s <= study.quiet_s;
+        if !is_ordered {
             return Err(("study.settled_s", "must lie between 0 and quiet_s".into()));
         }
         for (index, alert) in self.alert.iter().enumerate() {
@@ -330,6 +343,23 @@ mod tests {
             let error = read(text).unwrap_err();
             assert!(error.contains(expected) && error.starts_with("F: "), "{error}");
         }
+    }
+
+    #[test]
+    fn no_time_is_longer_than_a_clock_can_count() {
+        // The promise of the fuzz target `config`: such times were taken, and the service fell over them at the first association or study.
+        let peer = "[[receive.peer]]\nae_title = 'CT1'\naddress = '10.1.0.1'\n";
+        for (text, field) in [
+            ("[study]\nquiet_s = 1e20\n".to_owned(), "study.quiet_s"),
+            ("[study]\nquiet_s = inf\n".to_owned(), "study.quiet_s"),
+            ("[study]\nquiet_s = nan\n".to_owned(), "study.settled_s"),
+            ("[study]\nseconds = 9223372036854775807\n".to_owned(), "study.seconds"),
+            (format!("[receive]\nidle_s = 9223372036854775807\n{peer}"), "receive.idle_s"),
+        ] {
+            let error = read(&format!("{SMALL}{text}")).unwrap_err();
+            assert!(error.starts_with(&format!("F: {field}: ")), "{error}");
+        }
+        assert!(read(&format!("{SMALL}[study]\nquiet_s = 86400\nseconds = 86400\n")).is_ok());
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! The targets. Each is a function that panics where a promise is broken.
 
+mod association;
 mod codec;
+mod config;
+mod dimse;
 mod honest;
 mod manifest;
 mod object;
+mod page;
 pub mod series;
 mod text;
 
@@ -11,7 +15,7 @@ mod text;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 18] = [
     ("object", object::bytes),
     ("object_structured", object::structured),
     ("honest", honest::object),
@@ -24,4 +28,10 @@ pub const TARGETS: [Target; 12] = [
     ("series", series::structured),
     ("text", text::decode),
     ("manifest", manifest::read),
+    ("config", config::read),
+    ("command", dimse::command),
+    ("report", dimse::report),
+    ("association", association::converse),
+    ("page", page::page),
+    ("hl7", page::hl7),
 ];
