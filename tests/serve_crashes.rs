@@ -1,15 +1,21 @@
-//! Whatever was acknowledged survives `kill -9` at any moment; no alert is told twice, and none is missing.
+//! Whatever was acknowledged survives `kill -9` at any moment; no alert is told twice, and none is missing; the objects of
+//! every last verdict reach the archive.
+//!
+//! An object may reach it twice: a kill may come between its answer and the note of it. Then it is the same object, by its UID
+//! and by its bytes, so the archive has it once.
 //!
 //! The moments come from sleeping: they have to fall anywhere. `HEMAPATCH_KILLS` says how often it is killed (docs/serve.md has the count of a long run).
 
 mod service;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use service::program::phantom;
+use service::orthanc::free_port;
+use service::program::{files, phantom};
+use service::storescp::StoreScp;
 use service::{Service, Slice, associate, configure, notices, slices};
 
 /// Numbers that look random, the same in each run.
@@ -23,15 +29,19 @@ impl Numbers {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_and_nobody_is_told_twice() {
+fn nothing_acknowledged_is_lost_nobody_is_told_twice_and_all_is_delivered() {
     let kills: u64 = std::env::var("HEMAPATCH_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
     let folder = tempfile::tempdir().unwrap();
-    let command = format!(
+    let port = free_port();
+    let archive = StoreScp::start(&folder.path().join("stored"), port, &[]);
+    let more = format!(
         "[study]\nsettled_s = 0.05\n[[alert]]\nname = 'command'\non = ['early', 'alert', 'no_alert', 'refused']\n\
-         command = ['/bin/sh', '-c', 'cat >> \"$0\"', '{}']\n",
+         command = ['/bin/sh', '-c', 'cat >> \"$0\"', '{}']\n\
+         [[deliver]]\nname = 'pacs'\n\
+         dicom = {{ address = '127.0.0.1:{port}', ae_title = 'PACS', commit = false }}\n",
         folder.path().join("told.jsonl").display()
     );
-    let config = configure(folder.path(), &command);
+    let config = configure(folder.path(), &more);
     let mut numbers = Numbers(7);
     let mut sent: Vec<(String, usize)> = Vec::new();
     for round in 0..kills {
@@ -104,7 +114,42 @@ fn nothing_acknowledged_is_lost_and_nobody_is_told_twice() {
         }
         service.wait_for("told");
     }
+    let pending = folder.path().join("spool/deliver/pacs/pending");
+    let results = results(folder.path());
+    // The journal tells of a delivery once it is no longer pending.
+    let arrived = loop {
+        let is_empty = files(&pending).is_empty();
+        let arrived = archive.objects();
+        if is_empty && results.keys().all(|uid| arrived.contains_key(uid)) {
+            break arrived;
+        }
+        service.wait_for("delivered");
+    };
+    for (uid, different) in &arrived {
+        assert_eq!(different.len(), 1, "two objects under {uid}");
+    }
+    for (uid, data_set) in &results {
+        assert!(arrived[uid][0] == *data_set, "{uid} is not what is in the spool");
+    }
     assert_eq!(kept(folder.path()).len(), sent.iter().map(|(_, slices)| slices).sum::<usize>());
+}
+
+/// The result objects of all last verdicts, by UID: of each study a report and a montage, of bleeds a segmentation too.
+fn results(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut results = BTreeMap::new();
+    for study in files(&folder.join("spool/studies")) {
+        let objects = study.join("results/dicom");
+        let verdict = std::fs::read_to_string(study.join("verdict.json")).unwrap();
+        let verdict: serde_json::Value = serde_json::from_str(&verdict).unwrap();
+        let expected: &[&str] = match verdict["outcome"].as_str() {
+            Some("alert") => &["report.dcm", "montage.dcm", "segmentation.dcm"],
+            Some("no_alert") => &["report.dcm", "montage.dcm"],
+            other => panic!("{other:?} is no verdict on a whole study"),
+        };
+        assert!(expected.iter().all(|name| objects.join(name).is_file()), "{:?}", files(&objects));
+        results.extend(slices(&objects).into_iter().map(|object| (object.instance_uid, object.data_set)));
+    }
+    results
 }
 
 /// The instances in the spool.

@@ -9,6 +9,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use hemapatch::dimse::{Command, Status};
 use service::orthanc::{Orthanc, free_port};
 use service::program::{BLEED, files, phantom};
+use service::storescp::StoreScp;
 use service::{Service, configure};
 
 const QUICK: &str = "[study]\nsettled_s = 0\n";
@@ -101,21 +102,13 @@ fn results_go_over_http_too() {
 fn storescp_takes_the_results_without_commitment() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);
-    let (port, stored) = (free_port(), folder.path().join("stored"));
-    std::fs::create_dir(&stored).unwrap();
+    let port = free_port();
     // `+xi` speaks implicit VR little endian only.
-    let mut archive = std::process::Command::new("storescp")
-        .args(["+xi", "-od"])
-        .arg(&stored)
-        .arg(port.to_string())
-        .spawn()
-        .expect("storescp, which `make setup` installs");
+    let archive = StoreScp::start(&folder.path().join("stored"), port, &["+xi"]);
     let service = Service::start(&configure(folder.path(), &pacs(port, ", commit = false")));
     service.send(&folder.path().join("bleed"));
     assert_eq!(service.wait_for("delivered")["confirmed_by"], "its answer");
-    assert_eq!(files(&stored).len(), results(folder.path()));
-    archive.kill().unwrap();
-    archive.wait().unwrap();
+    assert_eq!(archive.objects().len(), results(folder.path()));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod certificates;
 pub mod orthanc;
 #[path = "../program/mod.rs"]
 pub mod program;
+pub mod storescp;
 
 /// Nothing that is waited for takes so long, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);
