@@ -2,14 +2,36 @@
 
 mod service;
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
 use service::orthanc::free_port;
-use service::program::{BLEED, phantom};
+use service::program::{BLEED, phantom, python};
 use service::{Service, configure, slices};
 
 fn get(port: u16, path: &str) -> (u16, String) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let mut answer = agent.get(format!("http://127.0.0.1:{port}{path}")).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// The samples of a page as Prometheus' own parser reads them, or what is wrong with it.
+fn parsed(page: &str) -> Result<Vec<Value>, String> {
+    let mut parser = Command::new(python())
+        .arg("tests/peers/metrics.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    parser.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = parser.wait_with_output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let samples = String::from_utf8(output.stdout).unwrap();
+    Ok(samples.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
 /// The value of a sample, by its whole name.
@@ -49,7 +71,34 @@ fn metrics_count_what_happened_and_name_no_study() {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(name.starts_with("hemapatch_") && value.parse::<f64>().is_ok(), "{line}");
     }
+    let samples = parsed(&metrics).unwrap_or_else(|why| panic!("{why}\n{metrics}"));
+    assert_eq!(samples.len(), metrics.lines().filter(|line| !line.starts_with('#')).count());
+    assert!(samples.contains(&json!(["hemapatch_stored_total", {"again": "no"}, slices.len() as f64])));
     assert_eq!(get(port, "/KEY").0, 404);
+}
+
+#[test]
+fn prometheus_reads_any_label_and_complains_of_what_is_no_page() {
+    // The line that `vitals` writes of such a label: src/serve/vitals.rs compares with the same file.
+    let line = include_str!("peers/wild_labels.txt");
+    let page =
+        |kind: &str| format!("# HELP hemapatch_told_total Told.\n# TYPE hemapatch_told_total {kind}\n{line}");
+    let name = "the \"red\" lamp at C:\\new\nand a brace } , = #";
+    assert_eq!(parsed(&page("counter")), Ok(vec![json!(["hemapatch_told_total", {"alert": name}, 2.0])]));
+    let histogram = "# HELP a A.\n# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\na_sum 1\na_count 1\n";
+    for (broken, why) in [
+        (line, "no type"),
+        (&page("kind"), "Invalid metric type"),
+        (&page("counter").replace("} 2", "} two"), "two"),
+        (&page("counter").replace("# HELP", "# HELO"), "no help"),
+        (&page("counter").replace("_total", ""), "without _total"),
+        (&(page("counter") + line), "twice"),
+        (histogram, "not cumulative"),
+        (&histogram.replace("+Inf\"} 1", "+Inf\"} 3"), "not its count"),
+    ] {
+        let complaint = parsed(broken).unwrap_err();
+        assert!(complaint.contains(why), "{complaint}");
+    }
 }
 
 #[test]

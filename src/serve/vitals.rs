@@ -164,3 +164,36 @@ fn resident_bytes() -> Option<u64> {
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_label_is_stands_there_as_prometheus_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&folder.path().join("spool"), 0).unwrap();
+        let path = folder.path().join("hemapatch.toml");
+        fs::write(&path, format!("[spool]\nfolder = {:?}\n", folder.path().join("spool"))).unwrap();
+        let config = Config::read(&path).unwrap();
+        let vitals = Vitals::default();
+        for study in ["1", "2"] {
+            let name = "the \"red\" lamp at C:\\new\nand a brace } , = #";
+            vitals.count("told", &[("study", study), ("alert", name)]);
+        }
+        let page = vitals.page("/metrics", &config, &spool).unwrap();
+        // tests/serve_web.rs has the same file read by Prometheus' own parser.
+        let line = include_str!("../../tests/peers/wild_labels.txt");
+        assert!(page.text.contains(line), "{}", page.text);
+    }
+
+    #[test]
+    fn a_verdict_counts_in_every_bucket_above_its_time() {
+        let vitals = Vitals::default();
+        for seconds in [0.2, 1.0, 1.5, 1000.0] {
+            vitals.verdict_after(Duration::from_secs_f64(seconds));
+        }
+        let counts = vitals.0.lock().unwrap();
+        assert_eq!(counts.seconds, [1, 1, 2, 3, 3, 3, 3, 3, 3, 3, 4]);
+    }
+}
