@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use embedded_graphics::mono_font::iso_8859_1::FONT_6X13;
+use embedded_graphics::mono_font::iso_8859_1::{FONT_6X13, FONT_10X20};
 use image::RgbImage;
 use ndarray::ArrayView2;
 
@@ -128,6 +128,16 @@ pub struct Caption {
     pub slices: usize,
     /// The slice's probability of hematoma.
     pub score: f32,
+    /// Whether it is seen from the feet, the patient's right at the left.
+    pub has_sides: bool,
+}
+
+impl Caption {
+    /// What the slice is, on one line.
+    pub fn line(&self) -> String {
+        let Caption { slice, slices, score, .. } = self;
+        format!("slice {slice} of {slices}, probability {score:.2}")
+    }
 }
 
 /// A slice's picture between lines that say what it is.
@@ -135,10 +145,13 @@ pub fn captioned(picture: &RgbImage, caption: &Caption) -> RgbImage {
     const LINE: u32 = 20;
     let (columns, rows) = picture.dimensions();
     let mut canvas = Canvas::new(columns, rows + 2 * LINE, [0; 3]);
-    let Caption { slice, slices, score } = caption;
-    let line = format!("slice {slice} of {slices}, probability {score:.2}");
-    canvas.text(4, 4, &FONT_6X13, [255; 3], &line);
+    canvas.text(4, 4, &FONT_6X13, [255; 3], &caption.line());
     canvas.picture(0, LINE, picture);
+    if caption.has_sides {
+        let middle = LINE + rows / 2;
+        canvas.text(4, middle, &FONT_10X20, AMBER, "R");
+        canvas.text(columns.saturating_sub(14), middle, &FONT_10X20, AMBER, "L");
+    }
     canvas.text(4, rows + LINE + 4, &FONT_6X13, AMBER, RESEARCH_USE);
     canvas.into_picture()
 }

@@ -59,10 +59,27 @@ def check_report(report, document, sources):
     assert abs(value(measured, "Volume") - report["hematoma_volume_ml"]) <= 0.01
     if volumes:
         assert volumes[0].referenced_segment is not None
+    # Numbers that people read, not programs alone.
+    numbers = [item.MeasuredValueSequence[0].NumericValue.original_string for group in groups + volumes
+               for item in group[0].ContentSequence if item.ValueType == "NUM"]
+    assert numbers and not any("e" in number.lower() for number in numbers), numbers
     named = {item.ReferencedSOPInstanceUID
              for series in document.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
              for item in series.ReferencedSOPSequence}
     assert set(sources) <= named
+
+
+def check_pictures(report, pictures):
+    """Overlays are a series of their own, each tied to the slice that it is of, and say which side is which."""
+    told = {item["sop_uid"] for item in report["slices"] if item["counts"]["hematoma"]}
+    montages = [picture for picture in pictures if "SourceImageSequence" not in picture]
+    overlays = [picture for picture in pictures if "SourceImageSequence" in picture]
+    assert len(montages) == 1 and not {item.SeriesInstanceUID for item in overlays} & {montages[0].SeriesInstanceUID}
+    for overlay in overlays:
+        [source] = overlay.SourceImageSequence
+        assert source.ReferencedSOPInstanceUID in told
+        assert list(overlay.PatientOrientation) == ["L", "P"]
+        assert "research use only" in overlay.ImageComments and "slice " in overlay.ImageComments
 
 
 def check_segmentation(report, path, sources):
@@ -101,7 +118,7 @@ def main():
         dataset = pydicom.dcmread(path)
         sources[dataset.SOPInstanceUID] = dataset
     first = next(iter(sources.values()))
-    instances = set()
+    instances, pictures = set(), []
     for path in sorted((results / "dicom").iterdir()):
         dataset = pydicom.dcmread(path)
         assert dataset.SOPInstanceUID not in instances
@@ -111,15 +128,22 @@ def main():
                      "AccessionNumber", "StudyID"]:
             assert dataset.get(name) == first.get(name), name
         assert dataset.SeriesInstanceUID != first.SeriesInstanceUID
+        assert dataset.SeriesDate == first.StudyDate
         assert "research use only" in dataset.SeriesDescription
         if "PixelData" in dataset and dataset.Modality == "OT":
             assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns, 3) and dataset.pixel_array.any()
+            pictures.append(dataset)
     check_report(report, pydicom.dcmread(results / "dicom" / "report.dcm"),
                  [item["sop_uid"] for item in report["slices"]])
+    check_pictures(report, pictures)
     segmentation = results / "dicom" / "segmentation.dcm"
     assert segmentation.exists() == (report["outcome"] != "refused" and report["hematoma_patches"] > 0)
     if segmentation.exists():
         check_segmentation(report, segmentation, sources)
+        # What is measured in the one is what is drawn in the other.
+        document = hd.sr.Comprehensive3DSR.from_dataset(pydicom.dcmread(results / "dicom" / "report.dcm"))
+        [group] = document.content.get_volumetric_roi_measurement_groups()
+        assert group.tracking_uid == pydicom.dcmread(segmentation).SegmentSequence[0].TrackingUID
 
 
 main()

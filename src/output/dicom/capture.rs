@@ -7,40 +7,59 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use image::RgbImage;
 
-use super::data_set::{Series, begin};
+use super::data_set::{DataSet, Series, begin};
+use super::seg::reference;
 use super::{About, ResultObject};
 use crate::output::grid::{Caption, captioned};
 use crate::output::montage::Montage;
 
 /// All slices.
 pub fn montage(about: &About<'_>, montage: &Montage, facts: &[String]) -> Result<ResultObject, String> {
-    object(about, "montage", 1, montage.draw(about.report, facts))
+    let series = ("pictures", "9902", "hemapatch pictures, research use only");
+    object(about, series, "montage", 1, montage.draw(about.report, facts), DataSet::new())
 }
 
-/// The slices with the most hematoma.
+/// The slices with the most hematoma: a series of their own, since viewers zoom a series as its first picture needs it.
 pub fn overlays(about: &About<'_>) -> Result<Vec<ResultObject>, String> {
     let mut objects = Vec::new();
-    for (overlay, number) in about.findings.overlays().iter().zip(2u32..) {
+    for (overlay, number) in about.findings.overlays().iter().zip(1u32..) {
         let slice = about.report.slices.get(overlay.index);
+        let finding = about.findings.slices().get(overlay.index);
         let caption = Caption {
             slice: overlay.index + 1,
             slices: about.findings.slices().len(),
             score: slice.map_or(0.0, |slice| slice.score),
+            // Drawn in the standard view, where it is known how the patient lay.
+            has_sides: finding.is_some_and(|slice| slice.plane.is_some()),
         };
         let picture = captioned(&overlay.picture, &caption);
-        objects.push(object(about, &format!("overlay-{:04}", overlay.index + 1), number, picture)?);
+        let comment = format!("{}; research use only", caption.line());
+        let mut about_slice = DataSet::new().text(tags::IMAGE_COMMENTS, VR::LT, &comment).text(
+            tags::PATIENT_ORIENTATION,
+            VR::CS,
+            if caption.has_sides { "L\\P" } else { "" },
+        );
+        if let Some(slice) = finding {
+            about_slice = about_slice.items(tags::SOURCE_IMAGE_SEQUENCE, vec![reference(slice, slice.frame)]);
+        }
+        let series = ("overlays", "9904", "hemapatch slices with patches, research use only");
+        let name = format!("overlay-{:04}", overlay.index + 1);
+        objects.push(object(about, series, &name, number, picture, about_slice)?);
     }
     Ok(objects)
 }
 
-fn object(about: &About<'_>, name: &str, number: u32, picture: RgbImage) -> Result<ResultObject, String> {
-    let series = Series {
-        modality: "OT",
-        uid: about.uid("pictures"),
-        number: "9902",
-        description: "hemapatch pictures, research use only",
-        is_placed: false,
-    };
+/// `more` is what the others of its series do not have.
+fn object(
+    about: &About<'_>,
+    (kind, series_number, description): (&str, &str, &str),
+    name: &str,
+    number: u32,
+    picture: RgbImage,
+    more: DataSet,
+) -> Result<ResultObject, String> {
+    let series =
+        Series { modality: "OT", uid: about.uid(kind), number: series_number, description, is_placed: false };
     let short =
         |length: u32| u16::try_from(length).map_err(|_| format!("{name}: a picture of {length} pixels"));
     let (columns, rows) = (short(picture.width())?, short(picture.height())?);
@@ -69,6 +88,7 @@ fn object(about: &About<'_>, name: &str, number: u32, picture: RgbImage) -> Resu
         .short(tags::HIGH_BIT, 7)
         .short(tags::PIXEL_REPRESENTATION, 0)
         .bytes(tags::PIXEL_DATA, VR::OB, pixels)
+        .with(more)
         .file(uids::SECONDARY_CAPTURE_IMAGE_STORAGE, &about.uid(name))?;
     Ok(ResultObject { name: format!("{name}.dcm"), bytes })
 }

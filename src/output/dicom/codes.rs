@@ -53,6 +53,7 @@ pub const REFERENCED_SEGMENT: Code = dcm("121191", "Referenced Segment");
 pub const SOURCE_FOR_SEGMENTATION: Code = dcm("121233", "Source image for segmentation");
 
 pub const MILLILITERS: Code = Code { value: "mL", scheme: "UCUM", meaning: "milliliter" };
+pub const PATCH: Code = Code { value: "{patches}", scheme: "UCUM", meaning: "patches" };
 pub const NO_UNITS: Code = Code { value: "1", scheme: "UCUM", meaning: "no units" };
 
 pub const OUTCOME: Code = own("outcome", "Outcome of triage");

@@ -61,6 +61,12 @@ impl DataSet {
         self
     }
 
+    /// What another one has too; its values count where both have some.
+    pub fn with(mut self, other: DataSet) -> DataSet {
+        other.0.into_iter().for_each(|element| drop(self.0.put(element)));
+        self
+    }
+
     /// A sequence of one code.
     pub fn code(self, tag: Tag, code: Code) -> DataSet {
         let item = DataSet::new()
@@ -130,9 +136,10 @@ pub fn begin(origin: &Inherited, series: &Series<'_>) -> DataSet {
         .text(tags::SERIES_INSTANCE_UID, VR::UI, &series.uid)
         .text(tags::SERIES_NUMBER, VR::IS, series.number)
         .text(tags::SERIES_DESCRIPTION, VR::LO, series.description)
+        .text(tags::SERIES_DATE, VR::DA, date)
+        .text(tags::SERIES_TIME, VR::TM, time)
         .text(tags::MANUFACTURER, VR::LO, "hemapatch")
         .text(tags::MANUFACTURER_MODEL_NAME, VR::LO, "hemapatch")
-        .text(tags::DEVICE_SERIAL_NUMBER, VR::LO, "none")
         .text(tags::SOFTWARE_VERSIONS, VR::LO, concat!("hemapatch ", env!("CARGO_PKG_VERSION")))
         .text(tags::CONTENT_DATE, VR::DA, date)
         .text(tags::CONTENT_TIME, VR::TM, time)
@@ -175,7 +182,12 @@ pub fn uid(parts: &[&str]) -> String {
     format!("2.25.{}", u128::from_be_bytes(number))
 }
 
-/// A decimal string: at most 16 characters.
+/// A number of single precision, with the digits that tell it from others: as the report in JSON has it.
+pub fn single(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}
+
+/// A decimal string: at most 16 characters, without an exponent where people can read it so.
 ///
 /// # Source
 /// DICOM PS3.5 table 6.2-1, DS.
@@ -183,6 +195,17 @@ pub fn decimal(value: f64) -> String {
     let shortest = value.to_string();
     if shortest.len() <= 16 {
         return shortest;
+    }
+    let plain = (0..=14).rev().map(|digits| format!("{value:.digits$}")).find(|text| text.len() <= 16);
+    let is_near =
+        |text: &String| text.parse::<f64>().is_ok_and(|near| (near - value).abs() <= value.abs() * 1e-9);
+    if let Some(text) = plain.filter(is_near) {
+        // Zeros behind a point say nothing; before it they do.
+        return if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text
+        };
     }
     // As many digits as there is room for; the sign, one digit, the point and an exponent take the rest.
     (0..=12)
@@ -205,6 +228,15 @@ mod tests {
             assert!(text.len() <= 16, "{text}");
             assert!((text.parse::<f64>().unwrap() - value).abs() <= value.abs() * 1e-8, "{text}");
         }
+    }
+
+    #[test]
+    fn what_people_read_has_no_exponent() {
+        assert_eq!(decimal(28.512_000_000_000_004), "28.512");
+        assert_eq!(decimal(single(0.907_589_2)), "0.9075892");
+        assert_eq!(decimal(-123_456.789_012_345), "-123456.78901235");
+        assert_eq!(decimal(100_000_000_000_000.02), "100000000000000");
+        assert_eq!(decimal(1.25e-30), "1.2500000000e-30");
     }
 
     #[test]

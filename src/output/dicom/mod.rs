@@ -20,6 +20,9 @@ use crate::dicom::Inherited;
 use crate::study::{Outcome, Report, Timings};
 use data_set::uid;
 
+/// What the segmentation is of, and the volume in the report.
+const HEMATOMA_PATCHES: &str = "hematoma patches";
+
 /// What stands in the description of every series.
 const DESCRIPTION_OF_REPORT: &str = "hemapatch report, research use only";
 
@@ -44,6 +47,11 @@ impl About<'_> {
     /// The UID of an object or a series of this verdict.
     fn uid(&self, what: &str) -> String {
         uid(&["hemapatch result", &self.verdict, what])
+    }
+
+    /// The UID of something that is measured, the same in whichever object speaks of it.
+    fn tracking_uid(&self, what: &str) -> String {
+        self.uid(&format!("tracking {what}"))
     }
 }
 

@@ -9,7 +9,7 @@ use dicom_dictionary_std::{tags, uids};
 use super::codes::{self, Code};
 use super::data_set::{DataSet, Series, begin};
 use super::findings::{Plane, SliceFinding};
-use super::{About, ResultObject};
+use super::{About, HEMATOMA_PATCHES, ResultObject};
 
 /// The segmentation; None where no patch was called hematoma, or it is not told where the slices lie.
 pub fn object(about: &About<'_>) -> Result<Option<ResultObject>, String> {
@@ -35,6 +35,8 @@ pub fn object(about: &About<'_>) -> Result<Option<ResultObject>, String> {
     let organization = about.uid("dimensions");
     let bytes = begin(about.origin, &series)
         .text(tags::INSTANCE_NUMBER, VR::IS, "1")
+        // It has to be there, and a program has none.
+        .text(tags::DEVICE_SERIAL_NUMBER, VR::LO, "none")
         .text(tags::BODY_PART_EXAMINED, VR::CS, "HEAD")
         .text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY")
         .text(tags::CONTENT_LABEL, VR::CS, "HEMATOMA")
@@ -98,8 +100,8 @@ fn segment(about: &About<'_>) -> DataSet {
         .items(tags::SEGMENTATION_ALGORITHM_IDENTIFICATION_SEQUENCE, vec![algorithm])
         .code(tags::SEGMENTED_PROPERTY_CATEGORY_CODE_SEQUENCE, codes::ABNORMAL)
         .code(tags::SEGMENTED_PROPERTY_TYPE_CODE_SEQUENCE, codes::HEMATOMA)
-        .text(tags::TRACKING_ID, VR::UT, "hematoma patches")
-        .text(tags::TRACKING_UID, VR::UI, &about.uid("tracking"))
+        .text(tags::TRACKING_ID, VR::UT, HEMATOMA_PATCHES)
+        .text(tags::TRACKING_UID, VR::UI, &about.tracking_uid(HEMATOMA_PATCHES))
 }
 
 /// What the result depends on, a line each.

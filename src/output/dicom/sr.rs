@@ -7,10 +7,10 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 
 use super::codes::{self, Code};
-use super::data_set::{DataSet, Series, begin, decimal};
+use super::data_set::{DataSet, Series, begin, decimal, single};
 use super::findings::SliceFinding;
 use super::seg::{parameters, reference};
-use super::{About, DESCRIPTION_OF_REPORT, ResultObject};
+use super::{About, DESCRIPTION_OF_REPORT, HEMATOMA_PATCHES, ResultObject};
 use crate::label::Class;
 use crate::output::RESEARCH_USE;
 use crate::study::Outcome;
@@ -123,7 +123,8 @@ impl Tree<'_> {
             code(HasModifier, codes::LANGUAGE, codes::ENGLISH),
             code(HasContext, codes::OBSERVER_TYPE, codes::DEVICE),
             uid(HasContext, codes::DEVICE_UID, crate::dicom::IMPLEMENTATION_UID),
-            text(HasContext, codes::DEVICE_NAME, "hemapatch"),
+            // What stands first on every page.
+            text(HasContext, codes::DEVICE_NAME, "hemapatch, research use only"),
             text(HasContext, codes::DEVICE_MANUFACTURER, "hemapatch"),
             text(HasContext, codes::DEVICE_MODEL, &report.trace.program),
             code(HasModifier, codes::PROCEDURE, codes::CT_OF_HEAD),
@@ -133,9 +134,9 @@ impl Tree<'_> {
         let slices = self.about.findings.slices().iter().zip(&report.slices);
         groups.extend(slices.zip(1..).map(|((slice, told), place)| {
             let hematoma = f64::from(told.counts[Class::Hematoma.index()]);
-            let mut group = self.tracked(&format!("slice {place}"), hematoma > 0.0);
-            group.push(number(codes::PROBABILITY, f64::from(told.score), codes::NO_UNITS));
-            group.push(number(codes::PATCHES, hematoma, codes::NO_UNITS));
+            let mut group = self.tracked(&format!("slice {place}"), hematoma > 0.0, true);
+            group.push(number(codes::PROBABILITY, single(told.score), codes::NO_UNITS));
+            group.push(number(codes::PATCHES, hematoma, codes::PATCH));
             group.push(image(codes::SOURCE_OF_MEASUREMENT, slice));
             container(codes::GROUP, Some("1501"), group)
         }));
@@ -150,17 +151,18 @@ impl Tree<'_> {
     /// What a group is of, in the order of TID 1501 and 1411.
     ///
     /// A finding is named only where there is one: whoever reads no further must not take a clean head for another.
-    fn tracked(&self, what: &str, is_found: bool) -> Vec<DataSet> {
+    fn tracked(&self, what: &str, is_found: bool, is_of_slice: bool) -> Vec<DataSet> {
         let is_found = is_found && matches!(self.about.report.outcome, Outcome::Alert { .. });
         let mut items = vec![
             text(HasContext, codes::TRACKING, what),
-            uid(HasContext, codes::TRACKING_UID, &self.about.uid(&format!("tracking {what}"))),
+            uid(HasContext, codes::TRACKING_UID, &self.about.tracking_uid(what)),
         ];
         items.extend(is_found.then(|| code(Contains, codes::FINDING, codes::HEMORRHAGE)));
         // TID 4019
         items.push(text(HasModifier, codes::ALGORITHM_NAME, "hemapatch"));
         items.push(text(HasModifier, codes::ALGORITHM_VERSION, &self.about.report.trace.program));
-        let parameters = parameters(self.about);
+        // Once for the study and once for the segment, not for each slice: the reader looks for the slices' own numbers.
+        let parameters = if is_of_slice { Vec::new() } else { parameters(self.about) };
         items.extend(parameters.iter().map(|line| text(HasModifier, codes::ALGORITHM_PARAMETERS, line)));
         items.push(code(HasModifier, codes::SITE, codes::BRAIN));
         items
@@ -168,18 +170,17 @@ impl Tree<'_> {
 
     fn study(&self) -> DataSet {
         let report = self.about.report;
-        let mut group = self.tracked("study", true);
+        let mut group = self.tracked("study", true, false);
         let (outcome, probability) = match &report.outcome {
             Outcome::Alert { probability } => (codes::ALERT, Some(*probability)),
             Outcome::NoAlert { probability } => (codes::NO_ALERT, Some(*probability)),
             Outcome::Refused(_) => (codes::REFUSED, None),
         };
-        group.extend(probability.map(|value| number(codes::PROBABILITY, f64::from(value), codes::NO_UNITS)));
+        group.extend(probability.map(|value| number(codes::PROBABILITY, single(value), codes::NO_UNITS)));
         if probability.is_some() {
-            group.push(number(codes::PATCHES, f64::from(report.hematoma_patches), codes::NO_UNITS));
+            group.push(number(codes::PATCHES, f64::from(report.hematoma_patches), codes::PATCH));
             // Where there is a segmentation, the volume is measured on it.
-            let volume = report.hematoma_volume_ml.filter(|_| !self.has_segmentation);
-            group.extend(volume.map(|value| number(codes::VOLUME, value, codes::MILLILITERS)));
+            group.extend((!self.has_segmentation).then(|| self.volume_item()).flatten());
         }
         group.push(code(Contains, codes::OUTCOME, outcome));
         if let Outcome::Refused(refusal) = &report.outcome {
@@ -195,16 +196,21 @@ impl Tree<'_> {
             .text(tags::REFERENCED_SOP_CLASS_UID, VR::UI, uids::SEGMENTATION_STORAGE)
             .text(tags::REFERENCED_SOP_INSTANCE_UID, VR::UI, &self.about.uid("segmentation"))
             .short(tags::REFERENCED_SEGMENT_NUMBER, 1);
-        let mut group = self.tracked("hematoma patches", true);
+        let mut group = self.tracked(HEMATOMA_PATCHES, true, false);
         group.push(
             item(Contains, "IMAGE", codes::REFERENCED_SEGMENT)
                 .items(tags::REFERENCED_SOP_SEQUENCE, vec![segment]),
         );
         let slices = self.about.findings.slices().iter().filter(|slice| !slice.patches.is_empty());
         group.extend(slices.map(|slice| image(codes::SOURCE_FOR_SEGMENTATION, slice)));
-        let volume = self.about.report.hematoma_volume_ml;
-        group.extend(volume.map(|value| number(codes::VOLUME, value, codes::MILLILITERS)));
+        group.extend(self.volume_item());
         container(codes::GROUP, Some("1411"), group)
+    }
+
+    /// To the thousandth, as in the report.
+    fn volume_item(&self) -> Option<DataSet> {
+        let volume = self.about.report.hematoma_volume_ml?;
+        Some(number(codes::VOLUME, (volume * 1000.0).round() / 1000.0, codes::MILLILITERS))
     }
 
     /// All objects that the tree names, by series.
