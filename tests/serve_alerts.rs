@@ -3,7 +3,13 @@
 
 mod service;
 
-use service::program::{BLEED, CLEAN, phantom};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use service::program::{BLEED, CLEAN, files, phantom};
 use service::{Service, configure, notices, slices};
 
 #[test]
@@ -81,6 +87,85 @@ fn dcmtk_is_answered_and_nobody_is_who_is_not_listed() {
     assert!(!service.dcmtk("storescu", "CT2", &["+sd", bleed.to_str().unwrap()]));
     assert!(service.dcmtk("storescu", "CT1", &["+sd", bleed.to_str().unwrap()]));
     assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+}
+
+/// Stands between a peer and the service, and lets nothing more of the peer through once so many objects are acknowledged, until
+/// it is told to.
+fn hold_after(acknowledged: usize, service: &str) -> (u16, Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let service = service.to_owned();
+    let (go, gone) = channel();
+    std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut service = TcpStream::connect(service).unwrap();
+        let (mut from_service, mut to_peer) = (service.try_clone().unwrap(), peer.try_clone().unwrap());
+        let is_held = &AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut answers = 0;
+                let mut head = [0; 6];
+                while from_service.read_exact(&mut head).is_ok() {
+                    let length = u32::from_be_bytes([head[2], head[3], head[4], head[5]]);
+                    let mut unit = head.to_vec();
+                    (&mut from_service).take(u64::from(length)).read_to_end(&mut unit).unwrap();
+                    // PS3.8 9.3.1: data; here, the answer to an object.
+                    answers += usize::from(head[0] == 4);
+                    // Before the peer hears of it, and sends the next one.
+                    if answers == acknowledged && head[0] == 4 {
+                        is_held.store(true, Ordering::SeqCst);
+                    }
+                    to_peer.write_all(&unit).unwrap();
+                }
+            });
+            let mut part = [0; 8192];
+            while let Ok(count @ 1..) = peer.read(&mut part) {
+                if is_held.swap(false, Ordering::SeqCst) {
+                    gone.recv().unwrap();
+                }
+                service.write_all(&part[..count]).unwrap();
+            }
+            let _ = service.shutdown(std::net::Shutdown::Write);
+        });
+    });
+    (port, go)
+}
+
+#[test]
+fn a_series_from_storescu_alerts_before_its_last_slice() {
+    let folder = tempfile::tempdir().unwrap();
+    let bleed = folder.path().join("bleed");
+    phantom(&bleed, BLEED);
+    let slices = files(&bleed);
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\n"));
+    let (port, go) = hold_after(slices.len() - 1, &service.address);
+    let mut storescu = Command::new("storescu")
+        .args(["-aet", "CT1", "-aec", "HEMAPATCH", "127.0.0.1", &port.to_string()])
+        .args(&slices)
+        .spawn()
+        .expect("storescu, which `make setup` installs");
+    // The last slice is on this side still.
+    service.wait_for("early_alert");
+    let objects = folder.path().join("spool/studies");
+    assert_eq!(files(&files(&objects)[0].join("objects")).len(), slices.len() - 1);
+    go.send(()).unwrap();
+    assert!(storescu.wait().unwrap().success());
+    let verdict = service.wait_for("verdict");
+    assert_eq!(
+        (&verdict["outcome"], &verdict["objects"]),
+        (&"alert".into(), &slices.len().to_string().into())
+    );
+    assert_eq!(told(&service, folder.path(), 2), ["early", "alert"]);
+}
+
+#[test]
+fn a_series_from_dcmsend_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let clean = folder.path().join("clean");
+    phantom(&clean, CLEAN);
+    let service = Service::start(&configure(folder.path(), ""));
+    assert!(service.dcmtk("dcmsend", "CT1", &["+sd", clean.to_str().unwrap()]));
+    assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
 }
 
 /// The occasions of the notices, once there are so many.
