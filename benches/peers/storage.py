@@ -1,10 +1,10 @@
 """hemapatch serve beside DCMTK's storescp and Orthanc: how many slices a second they keep, sent over many associations at once.
 
-    python3 benches/peers/storage.py [--rounds N] [--associations N] [--program FILE] [--record FILE]
+    python3 benches/peers/storage.py [--rounds N] [--associations N] [--tls] [--program FILE] [--record FILE]
 
 Each association is a storescu that sends a drawn study of 28 slices of 512x512 (0.5 MiB). The servers take turns, on the same disk; a
 turn is over when all slices are acknowledged. hemapatch and Orthanc make each file durable before they acknowledge it, storescp does
-not. hemapatch judges the studies meanwhile, as it does beside a scanner. Its memory is that of the service and its worker together.
+not. With --tls all of it goes over TLS, with certificates on both sides. hemapatch judges the studies meanwhile, as it does beside a scanner. Its memory is that of the service and its worker together.
 """
 
 import argparse
@@ -53,16 +53,37 @@ def resident_mb(process):
     return total / 1000
 
 
+class Certificates:
+    """An authority and a certificate that all sides show, made by openssl."""
+
+    def __init__(self, folder):
+        def run(*words):
+            subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+        new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        run(*new, "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "authority-key.pem", "-out", "authority.pem")
+        run(*new, "-subj", "/CN=box", "-keyout", "key.pem", "-out", "request.pem")
+        (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+        run("x509", "-req", "-in", "request.pem", "-CA", "authority.pem", "-CAkey", "authority-key.pem", "-CAcreateserial",
+            "-days", "2", "-extfile", "names", "-out", "certificate.pem")
+        self.authority, self.key, self.certificate = (str(folder / name) for name in
+                                                      ["authority.pem", "key.pem", "certificate.pem"])
+        # As DCMTK's programs take them.
+        self.words = ["+tls", self.key, self.certificate, "+cf", self.authority]
+
+
 class Hemapatch:
     name, title = "hemapatch serve", "HEMAPATCH"
 
-    def __init__(self, program):
-        self.program = program
+    def __init__(self, program, tls):
+        self.program, self.tls = program, tls
 
     def command(self, folder, port):
         config = folder / "hemapatch.toml"
         config.write_text(
-            f"[spool]\nfolder = '{folder}/spool'\n[receive]\nlisten = '127.0.0.1:{port}'\n"
+            f"[spool]\nfolder = '{folder}/spool'\n[receive]\nlisten = '127.0.0.1:{port}'\n" + (
+                f"tls = {{ certificate = '{self.tls.certificate}', key = '{self.tls.key}', "
+                f"authorities = '{self.tls.authority}' }}\n" if self.tls else "") +
             "[[receive.peer]]\nae_title = 'STORESCU'\naddress = '127.0.0.1'\n"
             f"[[alert]]\nname = 'log'\non = ['alert', 'no_alert', 'refused']\nlog = '{folder}/alerts.jsonl'\n"
         )
@@ -75,9 +96,12 @@ class Hemapatch:
 class Storescp:
     name, title = "DCMTK storescp", "STORESCP"
 
+    def __init__(self, tls):
+        self.words = tls.words if tls else []
+
     def command(self, folder, port):
         (folder / "kept").mkdir()
-        return ["storescp", "--fork", "-od", folder / "kept", port]
+        return ["storescp", *self.words, "--fork", "-od", folder / "kept", port]
 
     def kept(self, folder):
         return len(list((folder / "kept").iterdir()))
@@ -86,13 +110,17 @@ class Storescp:
 class Orthanc:
     name, title = "Orthanc", "ORTHANC"
 
+    def __init__(self, tls):
+        self.more = {"DicomTlsEnabled": True, "DicomTlsCertificate": tls.certificate, "DicomTlsPrivateKey": tls.key,
+                     "DicomTlsTrustedCertificates": tls.authority} if tls else {}
+
     def command(self, folder, port):
         config = folder / "orthanc.json"
         config.write_text(json.dumps({
             "StorageDirectory": f"{folder}/kept", "IndexDirectory": f"{folder}/kept", "DicomPort": port,
             "HttpServerEnabled": False, "DicomAlwaysAllowStore": True, "SyncStorageArea": True,
             # As many associations at once as are sent, and nothing that a store does not need.
-            "DicomThreadsCount": 50, "Plugins": [], "DicomScpTimeout": 300,
+            "DicomThreadsCount": 50, "Plugins": [], "DicomScpTimeout": 300, **self.more,
         }))
         return ["Orthanc", config]
 
@@ -102,7 +130,7 @@ class Orthanc:
                    and not path.name.startswith("index"))
 
 
-def turn(server, studies, disk):
+def turn(server, studies, disk, tls):
     folder = pathlib.Path(tempfile.mkdtemp(dir=disk))
     port = free_port()
     process = subprocess.Popen([str(word) for word in server.command(folder, port)], stdout=subprocess.DEVNULL,
@@ -121,7 +149,8 @@ def turn(server, studies, disk):
         watcher.start()
         os.sync()
         since = time.monotonic()
-        senders = [subprocess.Popen(["storescu", "-aec", server.title, "127.0.0.1", str(port), "+sd", study],
+        words = ["storescu", *(tls.words if tls else []), "-aec"]
+        senders = [subprocess.Popen([*words, server.title, "127.0.0.1", str(port), "+sd", study],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for study in studies]
         failed = sum(sender.wait() != 0 for sender in senders)
         seconds = time.monotonic() - since
@@ -145,12 +174,14 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--associations", type=int, default=50)
+    arguments.add_argument("--tls", action="store_true", help="over TLS")
     arguments.add_argument("--program", default="target/release/hemapatch")
     arguments.add_argument("--record", help="a file for the table, which is printed anyway")
     options = arguments.parse_args()
-    servers = [Hemapatch(os.path.abspath(options.program)), Storescp(), Orthanc()]
     with tempfile.TemporaryDirectory(dir=".", prefix="bench-storage-") as disk:
         disk = pathlib.Path(disk).resolve()
+        tls = Certificates(disk) if options.tls else None
+        servers = [Hemapatch(os.path.abspath(options.program), tls), Storescp(tls), Orthanc(tls)]
         studies = []
         for number in range(options.associations):
             study = disk / f"study-{number}"
@@ -162,13 +193,13 @@ def main():
         for number in range(options.rounds):
             # Whoever comes first differs.
             for server in servers[number % 3:] + servers[:number % 3]:
-                rate, idle, most = turn(server, studies, disk)
+                rate, idle, most = turn(server, studies, disk, tls)
                 rates[server.name].append(rate)
                 if isinstance(server, Hemapatch):
                     memory.append((idle, most))
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
                platform.machine())
-    lines = [f"# {options.associations} associations at once, {SLICES} slices of 0.5 MiB each; {options.rounds} rounds in turns; "
+    lines = [f"# {options.associations} associations at once, {SLICES} slices of 0.5 MiB each{', over TLS' if tls else ''}; {options.rounds} rounds in turns; "
              f"{os.cpu_count()} cores of {cpu}",
              f"{'':18} slices/s (least to most)    hemapatch is"]
     ours = rates[servers[0].name]
