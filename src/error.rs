@@ -167,7 +167,7 @@ impl Error {
             Error::Serve(ServeError::Config(_) | ServeError::Tls(_) | ServeError::Listen { .. }) => {
                 Exit::Usage
             }
-            Error::Serve(ServeError::Spool(_) | ServeError::Output(_)) => Exit::Output,
+            Error::Serve(ServeError::Spool(_) | ServeError::Disk(_) | ServeError::Output(_)) => Exit::Output,
             Error::Serve(ServeError::Pipe(_)) => Exit::Internal,
             Error::Labels(_) | Error::Differs { .. } => Exit::Input,
             Error::Refused { code, .. } => Exit::refused(*code),

@@ -18,6 +18,7 @@ pub mod mapped;
 pub mod model;
 pub mod net;
 pub mod output;
+pub mod own;
 pub mod patch;
 pub mod phantom;
 pub mod prep;

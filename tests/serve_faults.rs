@@ -175,6 +175,51 @@ fn what_somebody_wrote_into_the_spool_is_put_aside_and_nobody_is_told_again() {
 }
 
 #[test]
+fn whoever_sends_the_same_for_ever_does_not_keep_a_study_from_its_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 2\n"));
+    let slices = slices(&folder.path().join("bleed"));
+    let (is_over, address) = (AtomicBool::new(false), service.address.clone());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sender = service::associate(&address).unwrap();
+            slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+            while !is_over.load(Ordering::Relaxed) {
+                assert_eq!(sender.store(&slices[4]), Some(0));
+            }
+        });
+        assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_service_whose_program_was_replaced_still_judges() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let told = folder.path().join("told.jsonl");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ich16");
+    let more = format!(
+        "[study]\nsettled_s = 0\nmodel = {model:?}\n[[alert]]\nname = 'command'\n\
+         command = ['/bin/sh', '-c', 'cat >> \"$0\"', {told:?}]\n"
+    );
+    let config = configure(folder.path(), &more);
+    let program = folder.path().join("hemapatch");
+    fs::copy(env!("CARGO_BIN_EXE_hemapatch"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.arg("serve").arg("--config").arg(&config);
+    let service = Service::start_as(command);
+    // As a package manager does it.
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "another version").unwrap();
+    service.send(&folder.path().join("bleed"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+    while service.wait_for("told")["alert"] != "command" {}
+    assert!(!notices(&told).is_empty());
+}
+
+#[test]
 fn a_second_service_on_the_same_spool_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let config = configure(folder.path(), "");

@@ -186,6 +186,44 @@ fn a_notice_that_is_not_taken_holds_up_no_other() {
 }
 
 #[test]
+fn a_notice_that_drives_its_receiver_away_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    phantom(&first, BLEED);
+    phantom(&second, &["--seed", "12", "--site", "putamen", "--volume-ml", "30"]);
+    // Falls over whatever is of the study that comes first.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut poison = None;
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut request, mut part) = (Vec::new(), [0; 4096]);
+            while !request.ends_with(b"}") {
+                let count = stream.read(&mut part).unwrap();
+                request.extend(&part[..count]);
+            }
+            let text = String::from_utf8(request).unwrap();
+            let study = text.split("\"study_uid\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+            if *poison.get_or_insert(study.clone()) != study {
+                write!(stream, "HTTP/1.1 200 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            }
+        }
+    });
+    let webhook = format!(
+        "{QUICK}[[alert]]\nname = 'hook'\non = ['alert']\nwebhook = {{ url = 'http://127.0.0.1:{port}/' }}\n"
+    );
+    let service = Service::start(&configure(folder.path(), &webhook));
+    service.send(&first);
+    let poisoned = service.wait_for("not_told")["study"].clone();
+    service.send(&second);
+    while service.wait_for("told")["alert"] != "hook" {}
+    assert_ne!(service.wait_for("not_told")["study"], serde_json::Value::Null);
+    let pending = std::fs::read_dir(folder.path().join("spool/alerts/hook/pending")).unwrap().count();
+    assert_eq!(pending, 1, "of {poisoned}");
+}
+
+#[test]
 fn whoever_is_added_later_does_not_get_what_was() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);

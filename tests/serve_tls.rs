@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hemapatch::net::{ServerFiles, Stream};
+use hemapatch::net::{ServerFiles, Standing, Stream};
 use serde_json::json;
 use service::certificates::{Authority, Pair};
 use service::orthanc::{Orthanc, free_port};
@@ -306,6 +306,26 @@ fn orthanc_gets_results_by_stow_over_tls() {
     let delivered = service.wait_for("delivered");
     assert_eq!(delivered["confirmed_by"], "its answer");
     assert_eq!(delivered["objects"], orthanc.modalities().len().to_string());
+}
+
+#[test]
+fn a_certificate_that_peers_cannot_take_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new(&folder.path().join("ours"));
+    let (good, ended) = (ours.issue("good"), ours.issue_until("ended", 2001));
+    let own = Pair { certificate: ours.certificate.clone(), key: ours.key.clone() };
+    let standing = |pair: &Pair, days: u64| {
+        server_files(pair, &ours).standing(Duration::from_secs(days * 86_400)).unwrap()
+    };
+    assert_eq!(standing(&good, 30), Standing::Good);
+    assert_eq!(standing(&good, 1_000_000), Standing::EndsSoon);
+    assert!(matches!(standing(&ended, 30), Standing::Unusable(why) if why.contains("expired")));
+    assert!(matches!(standing(&own, 30), Standing::Unusable(_)));
+    let others = Authority::new(&folder.path().join("others"));
+    assert_eq!(standing(&others.issue("other"), 30), Standing::Unknown);
+    let config = configure_tls(folder.path(), &ended, &ours, "");
+    let (code, said, _) = run(&["doctor", "--config", config.to_str().unwrap()]);
+    assert!(code == 9 && said.contains("peers cannot take our certificate"), "{said}");
 }
 
 #[test]

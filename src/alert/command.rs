@@ -1,8 +1,8 @@
 //! Notices for a program, on its standard input.
 //!
 //! The program is run by a process of its own, which goes on when this one is killed, and notes the end: so a crash
-//! neither forgets a notice nor gives it twice. Only a power cut while the program runs leaves that open; then it is run
-//! again, with `HEMAPATCH_REPEATED=1` in its environment.
+//! neither forgets a notice nor gives it twice. Only a power cut while the program runs, or its taking too long, leaves that open;
+//! then it is run again, with `HEMAPATCH_REPEATED=1` in its environment.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,16 +10,23 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::own;
 use crate::spool::move_durably;
+
+/// The variable that names the notice to the process that runs the program.
+pub const NOTICE: &str = "HEMAPATCH_NOTICE";
 
 /// Time for a program.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the program on a notice by a process of its own, and waits for that.
 pub fn start(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut runner = Command::new(program);
-    runner.arg("notify").arg(notice).arg(folder).arg("--").args(words).stdin(Stdio::null());
+    let mut runner = own::command().map_err(|error| error.to_string())?;
+    // Its name has a UID in it, and lists of processes show arguments to everybody.
+    runner.env(NOTICE, notice);
+    runner.arg("notify").arg(folder).arg("--").args(words).stdin(Stdio::null());
     // In a group of its own: what ends us, from a terminal or a service manager's signal to the group, does not end it.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut runner, 0);
@@ -51,7 +58,7 @@ pub fn run(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String>
         move_durably(notice, &running).map_err(|error| error.to_string())?;
     }
     let line = fs::read(&running).map_err(|error| error.to_string())?;
-    let untold = match feed(words, &line, repeated) {
+    let untold = match feed(words, &line, repeated, PATIENCE) {
         Ok(ended) if ended.success() => None,
         // Whether it told anybody is not known; it said that it did not.
         Ok(ended) => Some(format!("{}: {ended}", words.first().map_or("", |word| word))),
@@ -76,30 +83,52 @@ enum Failed {
     Ended(String),
 }
 
-fn feed(words: &[String], line: &[u8], repeated: bool) -> Result<ExitStatus, Failed> {
+fn feed(words: &[String], line: &[u8], repeated: bool, patience: Duration) -> Result<ExitStatus, Failed> {
     let no_program = || Failed::NotRun("no program".to_owned());
     let (program, arguments) = words.split_first().ok_or_else(no_program)?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
+    command.args(arguments).env_remove(NOTICE).stdin(Stdio::piped()).stdout(Stdio::null());
+    // A group, so that what it started ends with it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
     if repeated {
         command.env("HEMAPATCH_REPEATED", "1");
     }
     let mut child = command.spawn().map_err(|error| Failed::NotRun(format!("{program}: {error}")))?;
-    if let Some(mut input) = child.stdin.take() {
-        // A program may end without reading all of it.
-        let _ = input.write_all(line).and_then(|()| input.write_all(b"\n"));
-    }
     let since = Instant::now();
+    if let Some(mut input) = child.stdin.take() {
+        let line = [line, b"\n"].concat();
+        // A program may end without reading all of it, or read none of it and go on; the clock runs meanwhile.
+        std::thread::spawn(move || drop(input.write_all(&line)));
+    }
     loop {
         match child.try_wait().map_err(|error| Failed::Ended(error.to_string()))? {
             Some(ended) => return Ok(ended),
-            None if since.elapsed() > PATIENCE => {
+            None if since.elapsed() > patience => {
+                if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                    let _ = kill_process_group(group, Signal::KILL);
+                }
                 let _ = child.kill();
                 let _ = child.wait();
-                let why = format!("{program}: did not end within {} s", PATIENCE.as_secs());
+                let why = format!("{program}: did not end within {} s", patience.as_secs());
                 return Err(Failed::Ended(why));
             }
             None => std::thread::sleep(Duration::from_millis(10)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_reads_nothing_and_does_not_end_is_ended() {
+        let words = ["/bin/sh", "-c", "sleep 1000 & sleep 1000"].map(str::to_owned);
+        // More than a pipe holds.
+        let line = vec![b'x'; 1 << 20];
+        assert!(matches!(feed(&words, &line, false, Duration::from_millis(100)), Err(Failed::Ended(_))));
+        assert!(feed(&["true".to_owned()], &line, false, PATIENCE).is_ok_and(|ended| ended.success()));
+        assert!(matches!(feed(&["/nowhere".to_owned()], &line, false, PATIENCE), Err(Failed::NotRun(_))));
     }
 }

@@ -106,7 +106,9 @@ fn acknowledgement<'a>(answer: &'a str, control_id: &str) -> Option<&'a str> {
     let mut fields =
         segments.find_map(|segment| segment.strip_prefix("MSA")?.strip_prefix(separator))?.split(separator);
     let code = fields.next()?;
-    (fields.next()? == control_id).then_some(code)
+    // Whoever could not read the message may not know which one it was.
+    let id = fields.next().unwrap_or_default();
+    (id == control_id || id.is_empty() && !matches!(code, "AA" | "CA")).then_some(code)
 }
 
 /// Sends a message on a connection, and waits for the code that acknowledges it; None where something else is answered.
@@ -125,7 +127,10 @@ pub fn exchange<S: Timed>(mut stream: S, message: &str, control_id: &str) -> io:
             return Err(io::Error::other("no whole acknowledgement"));
         }
         stream.set_patience(left)?;
-        let count = stream.read(&mut part)?;
+        let count = match stream.read(&mut part) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
         if count == 0 {
             return Err(io::Error::other("the connection ended before the acknowledgement"));
         }

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub use command::run;
+pub use command::{NOTICE, run};
 pub use config::Alert;
 pub use hl7::{Hl7, exchange};
 pub use tries::Tries;
@@ -210,6 +210,8 @@ struct Memory {
     doubtful: BTreeSet<PathBuf>,
     /// Of all notices: somebody who is away is away for all.
     way: Tries,
+    /// How often nobody was there for a notice: it may be the notice that drives them away, so others go first.
+    nobody: BTreeMap<OsString, usize>,
     /// Of a notice, by its name: one that is not taken does not hold up the others.
     notices: BTreeMap<OsString, Tries>,
 }
@@ -222,23 +224,37 @@ impl Teller {
         let mut memory = Memory {
             doubtful: doubtful.into_iter().collect(),
             way: Tries::default(),
+            nobody: BTreeMap::new(),
             notices: BTreeMap::new(),
         };
+        let mut is_woken = false;
         loop {
-            let patience = self.round(&mut memory, objects, ended);
-            match self.woken.recv_timeout(patience) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            let patience = self.round(&mut memory, is_woken, objects, ended);
+            is_woken = match self.woken.recv_timeout(patience) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
         }
     }
 
-    /// Tells what is due; when something is due again.
-    fn round(&self, memory: &mut Memory, objects: Objects<'_>, ended: Ended<'_>) -> Duration {
-        for notice in [self.notices("running"), self.notices("pending")].concat() {
+    /// Tells what is due; when something is due again. Where one came just now it is tried at once, whoever was away before.
+    fn round(
+        &self,
+        memory: &mut Memory,
+        mut is_fresh: bool,
+        objects: Objects<'_>,
+        ended: Ended<'_>,
+    ) -> Duration {
+        let mut notices = [self.notices("running"), self.notices("pending")].concat();
+        let nobody = |notice: &PathBuf| memory.nobody.get(notice.file_name().unwrap_or_default()).copied();
+        // Of those for whom nobody was there as often, the oldest.
+        notices.sort_by_cached_key(|notice| nobody(notice).unwrap_or(0));
+        for notice in notices {
             let name = notice.file_name().unwrap_or_default().to_owned();
+            is_fresh &= !memory.nobody.contains_key(&name);
             let tries = memory.notices.entry(name.clone()).or_default();
-            if !memory.way.wait().is_zero() {
+            if !memory.way.wait().is_zero() && !is_fresh {
                 break;
             }
             if !tries.wait().is_zero() {
@@ -250,12 +266,15 @@ impl Teller {
                 Ok(()) => {
                     memory.way = Tries::default();
                     memory.notices.remove(&name);
+                    memory.nobody.remove(&name);
                     ended(&id, Ok(()));
                 }
                 Err(untold) => {
                     let why = match untold {
                         Untold::Nobody(why) => {
                             memory.way.failed();
+                            *memory.nobody.entry(name).or_default() += 1;
+                            is_fresh = false;
                             why
                         }
                         Untold::Refused(why) => {
@@ -269,7 +288,9 @@ impl Teller {
             }
         }
         let left = [self.notices("running"), self.notices("pending")].concat();
-        memory.notices.retain(|name, _| left.iter().any(|notice| notice.file_name() == Some(name)));
+        let is_left = |name: &OsString| left.iter().any(|notice| notice.file_name() == Some(name));
+        memory.notices.retain(|name, _| is_left(name));
+        memory.nobody.retain(|name, _| is_left(name));
         let wait = |notice: &PathBuf| {
             let tries = memory.notices.get(notice.file_name().unwrap_or_default());
             tries.map_or(Duration::ZERO, Tries::wait)

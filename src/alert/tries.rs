@@ -20,9 +20,9 @@ impl Tries {
         self.failures += 1;
     }
 
-    /// It worked, and is looked at again after a time.
+    /// It is looked at again after a time.
     pub fn rest(&mut self, time: Duration) {
-        (self.failures, self.not_before) = (0, Some(Instant::now() + time));
+        self.not_before = Some(Instant::now() + time);
     }
 
     /// How often it did not work since it last did.

@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::model::Model;
 use crate::serve::{self, Config, ServeError, worker};
 use crate::study::Triage;
+use rustix::fs::Mode;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -23,6 +24,8 @@ pub(super) struct Arguments {
 impl Arguments {
     pub fn run(self) -> Result<Exit, Error> {
         let config = Config::read(&self.config).map_err(ServeError::from)?;
+        // What is written is the patients': for this user, and the group that an administrator may give others.
+        rustix::process::umask(Mode::from_raw_mode(0o027));
         let give_up = |error: ServeError| {
             let error = Error::from(error);
             super::complain(&error);
@@ -87,7 +90,6 @@ impl WorkerArguments {
 /// Runs a program on a notice for `serve`, and notes that it did
 #[derive(clap::Args)]
 pub(super) struct NotifyArguments {
-    notice: PathBuf,
     folder: PathBuf,
     #[arg(last = true, required = true)]
     words: Vec<String>,
@@ -95,7 +97,8 @@ pub(super) struct NotifyArguments {
 
 impl NotifyArguments {
     pub fn run(self) -> Result<Exit, Error> {
-        match alert::run(&self.notice, &self.folder, &self.words) {
+        let notice = PathBuf::from(std::env::var_os(alert::NOTICE).unwrap_or_default());
+        match alert::run(&notice, &self.folder, &self.words) {
             Ok(()) => Ok(Exit::Done),
             Err(why) => {
                 // For the service, if it is still there.

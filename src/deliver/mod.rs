@@ -171,7 +171,10 @@ impl Outbox {
 /// What a courier knows that need not survive it.
 #[derive(Debug, Default)]
 struct Memory {
+    /// Of all entries: an archive that is away is away for all.
     peer: Tries,
+    /// How often it was away for an entry: it may be the entry that drives it away, so others go first.
+    away: BTreeMap<PathBuf, usize>,
     entries: BTreeMap<PathBuf, Tries>,
 }
 
@@ -179,32 +182,46 @@ impl Courier {
     /// Delivers whatever there is, for ever: until the [`Outbox`] is gone.
     pub fn deliver(&self, tell: &dyn Fn(News<'_>)) {
         let mut memory = Memory::default();
+        let mut is_woken = false;
         loop {
-            let patience = match self.round(&mut memory, tell) {
+            let patience = match self.round(&mut memory, is_woken, tell) {
                 Ok(patience) => patience,
                 Err(error) => {
                     tell(News::NotDelivered { study_uid: "", why: format!("the disk: {}", error.reason()) });
                     DISK
                 }
             };
-            match self.woken.recv_timeout(patience) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            is_woken = match self.woken.recv_timeout(patience) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
         }
     }
 
-    /// Tries what is due; when something is due again.
-    fn round(&self, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<Duration, SpoolError> {
+    /// Tries what is due; when something is due again. What came just now is tried at once, whoever was away before.
+    fn round(
+        &self,
+        memory: &mut Memory,
+        mut is_fresh: bool,
+        tell: &dyn Fn(News<'_>),
+    ) -> Result<Duration, SpoolError> {
         self.take_reports(memory, tell)?;
         let entries = self.queue.entries()?;
+        let mut due: Vec<&Entry> = Vec::with_capacity(entries.len());
         for (index, entry) in entries.iter().enumerate() {
             let is_newer = |other: &Entry| other.study_uid() == entry.study_uid();
             if entries[index + 1..].iter().any(is_newer) && !entry.is_begun()? {
                 entry.drop()?;
-                continue;
+            } else {
+                due.push(entry);
             }
-            if !memory.peer.wait().is_zero() {
+        }
+        // Of those for which it was away as often, the oldest.
+        due.sort_by_key(|entry| memory.away.get(entry.path()).copied().unwrap_or(0));
+        for entry in due {
+            is_fresh &= !memory.away.contains_key(entry.path());
+            if !memory.peer.wait().is_zero() && !is_fresh {
                 break;
             }
             let tries = memory.entries.entry(entry.path().to_owned()).or_default();
@@ -214,11 +231,14 @@ impl Courier {
             let failed = match self.forward(entry, tries, tell) {
                 Ok(()) => {
                     memory.peer = Tries::default();
+                    memory.away.remove(entry.path());
                     continue;
                 }
                 Err(Failure::Disk(error)) => return Err(error),
                 Err(Failure::Peer(why)) => {
                     memory.peer.failed();
+                    *memory.away.entry(entry.path().to_owned()).or_default() += 1;
+                    is_fresh = false;
                     why
                 }
                 Err(Failure::Objects(why)) => {
@@ -232,7 +252,9 @@ impl Courier {
         // Those that came on the associations just held.
         self.take_reports(memory, tell)?;
         let left = self.queue.entries()?;
-        memory.entries.retain(|path, _| left.iter().any(|entry| entry.path() == path));
+        let is_left = |path: &PathBuf| left.iter().any(|entry| entry.path() == path);
+        memory.entries.retain(|path, _| is_left(path));
+        memory.away.retain(|path, _| is_left(path));
         let waits =
             left.iter().map(|entry| memory.entries.get(entry.path()).map_or(Duration::ZERO, Tries::wait));
         let hour = Duration::from_secs(3600);
@@ -284,14 +306,15 @@ impl Courier {
         if let Some(report) = send::commit(association, &transaction_uid, &sent, patience)? {
             self.queue.note(&report)?;
         }
-        tries.rest(CONFIRMATION);
+        // An archive that takes its time is given more of it.
+        tries.rest(CONFIRMATION * u32::try_from(entry.asked().len()).unwrap_or(1));
         Ok(())
     }
 
     fn take_reports(&self, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<(), SpoolError> {
         for (report, path) in self.queue.reports()? {
             let entries = self.queue.entries()?;
-            let asked = entries.iter().find(|entry| entry.asked().as_ref() == Some(&report.transaction_uid));
+            let asked = entries.iter().find(|entry| entry.asked().contains(&report.transaction_uid));
             if let Some(entry) = asked {
                 let lost: Vec<Object> = objects::read(&entry.taken()?)?
                     .into_iter()
@@ -300,13 +323,23 @@ impl Courier {
                 if lost.is_empty() {
                     finish(entry, "storage commitment", tell)?;
                 } else {
-                    for object in &lost {
-                        entry.send_again(&object.path)?;
-                    }
                     let reason = report.failed.first().map_or(0, |(_, reason)| *reason);
                     let why = format!("{} of its objects are not kept: reason {reason:04X}", lost.len());
                     let tries = memory.entries.entry(entry.path().to_owned()).or_default();
                     tries.failed();
+                    let is_last_try = tries.failures() >= REFUSALS;
+                    for object in &lost {
+                        if is_last_try {
+                            entry.refuse(&object.path, &why)?;
+                        } else {
+                            entry.send_again(&object.path)?;
+                        }
+                    }
+                    if is_last_try {
+                        finish(entry, "storage commitment", tell)?;
+                        self.queue.forget(&path)?;
+                        continue;
+                    }
                     tell(News::NotDelivered { study_uid: entry.study_uid(), why });
                 }
             }

@@ -6,7 +6,7 @@
 //! pending/ID/NAME.dcm           to be sent
 //! pending/ID/NAME.sent          taken by the archive
 //! pending/ID/NAME.refused       not wanted; NAME.why says why
-//! pending/ID/asked              the transaction in which the archive was asked whether it keeps them
+//! pending/ID/asked              the transactions in which the archive was asked whether it keeps them, a line each
 //! reports/TRANSACTION.json      what it answered
 //! done/ID.json                  delivered: what, and how that is known
 //! refused/ID/                   what the archive does not want; moved back to pending, it is tried again
@@ -26,6 +26,9 @@ use sha2::{Digest, Sha256};
 use super::objects::Object;
 use crate::dimse::Report;
 use crate::spool::{SpoolError, at, make_folder, move_durably, sync_folder, write_durably};
+
+/// As many transactions of an entry are remembered; at an hour each, half a day.
+const MOST_ASKED: usize = 12;
 
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -108,7 +111,12 @@ impl Queue {
             write_durably(&making.join(path.file_name().unwrap_or_default()), bytes)?;
         }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let about = About { study_uid: study_uid.to_owned(), since_ms: since.as_millis() as u64 };
+        // Behind those of its study that wait, also where the clock was set back since.
+        let waiting = self.entries()?;
+        let last =
+            waiting.iter().filter(|entry| entry.study_uid() == study_uid).map(|entry| entry.about.since_ms);
+        let since_ms = (since.as_millis() as u64).max(last.max().map_or(0, |last| last + 1));
+        let about = About { study_uid: study_uid.to_owned(), since_ms };
         // Strings and numbers always serialize.
         write_durably(&making.join("about.json"), &serde_json::to_vec(&about).unwrap_or_default())?;
         move_durably(&making, &pending)?;
@@ -151,7 +159,7 @@ impl Queue {
     /// Takes a report, if an entry waits for it.
     pub fn note(&self, report: &Report) -> Result<bool, SpoolError> {
         let uid = &report.transaction_uid;
-        if !self.entries()?.iter().any(|entry| entry.asked().as_ref() == Some(uid)) {
+        if !self.entries()?.iter().any(|entry| entry.asked().contains(uid)) {
             return Ok(false);
         }
         // Its name is ours, so it is a UID; and it always serializes.
@@ -229,14 +237,18 @@ impl Entry {
         move_durably(object, &object.with_extension("refused"))
     }
 
-    /// Notes the transaction in which the archive is asked.
+    /// Notes the transaction in which the archive is asked; it may answer an earlier one.
     pub fn ask(&self, transaction_uid: &str) -> Result<(), SpoolError> {
-        write_durably(&self.path.join("asked"), transaction_uid.as_bytes())
+        let mut asked = self.asked();
+        asked.push(transaction_uid.to_owned());
+        let latest = asked.len().saturating_sub(MOST_ASKED);
+        write_durably(&self.path.join("asked"), asked[latest..].join("\n").as_bytes())
     }
 
-    /// The transaction in which it was asked last.
-    pub fn asked(&self) -> Option<String> {
-        fs::read_to_string(self.path.join("asked")).ok()
+    /// The transactions in which it was asked, the latest last.
+    pub fn asked(&self) -> Vec<String> {
+        let asked = fs::read_to_string(self.path.join("asked")).unwrap_or_default();
+        asked.lines().map(str::to_owned).collect()
     }
 
     /// Ends it. Some, why, where some of its objects are not wanted: it is kept then, as it would be tried again.
@@ -260,5 +272,45 @@ impl Entry {
         remove(&self.path)?;
         sync_folder(&self.queue.join("pending"))?;
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue, and a folder with an object of this content.
+    fn queue(folder: &Path, content: &str) -> (Queue, PathBuf) {
+        let objects = folder.join(content);
+        make_folder(&objects).unwrap();
+        fs::write(objects.join("report.dcm"), content).unwrap();
+        (Queue::open(folder.join("queue")).unwrap(), objects)
+    }
+
+    #[test]
+    fn a_later_verdict_stands_behind_an_earlier_one_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let (queue, first) = queue(folder.path(), "first");
+        assert!(queue.post("1.2", &first).unwrap());
+        // The clock is set back by years.
+        let about = queue.entries().unwrap()[0].path().join("about.json");
+        fs::write(&about, r#"{"study_uid": "1.2", "since_ms": 4000000000000}"#).unwrap();
+        let (_, second) = self::queue(folder.path(), "second");
+        assert!(queue.post("1.2", &second).unwrap() && !queue.post("1.2", &second).unwrap());
+        let entries = queue.entries().unwrap();
+        assert_eq!(fs::read(&entries[1].waiting().unwrap()[0]).unwrap(), b"second");
+    }
+
+    #[test]
+    fn an_archive_may_answer_what_it_was_asked_earlier() {
+        let folder = tempfile::tempdir().unwrap();
+        let (queue, objects) = queue(folder.path(), "objects");
+        queue.post("1.2", &objects).unwrap();
+        let entry = &queue.entries().unwrap()[0];
+        (0..20).for_each(|number| entry.ask(&format!("2.25.{number}")).unwrap());
+        let report =
+            |uid: &str| Report { transaction_uid: uid.to_owned(), kept: Vec::new(), failed: Vec::new() };
+        assert!(queue.note(&report("2.25.19")).unwrap() && queue.note(&report("2.25.8")).unwrap());
+        assert!(!queue.note(&report("2.25.7")).unwrap() && !queue.note(&report("1.2.3")).unwrap());
     }
 }

@@ -46,6 +46,19 @@ pub struct ServerFiles {
     pub without_client_certificates: bool,
 }
 
+/// How our own certificate looks to peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They can take it.
+    Good,
+    /// They can take it, but not for long.
+    EndsSoon,
+    /// It is of another authority than theirs, so that only they know.
+    Unknown,
+    /// They cannot take it.
+    Unusable(String),
+}
+
 /// `tls` of whoever connects: files in PEM, absolute.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +86,14 @@ impl ServerFiles {
             return Err(why.to_owned());
         }
         Server::load(self)
+    }
+
+    /// How our certificate looks to peers now, and in a time `ahead`.
+    ///
+    /// # Errors
+    /// What is wrong, and with which file.
+    pub fn standing(&self, ahead: Duration) -> Result<Standing, String> {
+        tls::standing(self, ahead)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
 
-use super::{ClientFiles, ServerFiles, Timed};
+use super::{ClientFiles, ServerFiles, Standing, Timed};
 
 const WHY: &str = "this program was built without TLS";
 
@@ -46,6 +46,10 @@ impl Client {
     pub(super) fn configure(&self, _: ConfigBuilder<AgentScope>) -> ConfigBuilder<AgentScope> {
         match self.0 {}
     }
+}
+
+pub fn standing(_: &ServerFiles, _: Duration) -> Result<Standing, String> {
+    Err(WHY.to_owned())
 }
 
 impl Read for Session {

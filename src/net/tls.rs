@@ -11,16 +11,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig,
+    ServerConnection,
+};
 use ureq::config::ConfigBuilder;
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
 
-use super::{ClientFiles, ServerFiles, Timed, wait_until};
+use super::{ClientFiles, ServerFiles, Standing, Timed, wait_until};
 
 /// Authorities that the system trusts, where no others are named.
 const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -66,7 +70,16 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(file).map_err(|error| format!("{}: {}", file.display(), reason(&error)))
+    key_twice(file).map(|(key, _)| key)
+}
+
+/// A key, and the same for HTTP. Read once, since it may be renewed just now.
+fn key_twice(file: &Path) -> Result<(PrivateKeyDer<'static>, PrivateKey<'static>), String> {
+    let wrong = |why: &dyn fmt::Display| format!("{}: {why}", file.display());
+    let pem = std::fs::read(file).map_err(|error| wrong(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| wrong(&reason(&error)))?;
+    let for_http = PrivateKey::from_pem(&pem).map_err(|error| wrong(&error))?;
+    Ok((key, for_http))
 }
 
 /// What is wrong with a file in PEM, without what is in it.
@@ -81,6 +94,11 @@ fn reason(error: &rustls::pki_types::pem::Error) -> String {
 
 fn authorities(file: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
+    if file == Path::new(SYSTEM_AUTHORITIES) {
+        // Among so many, some old one may be odd.
+        roots.add_parsable_certificates(certificates(file)?);
+        return Ok(roots);
+    }
     for certificate in certificates(file)? {
         roots.add(certificate).map_err(|error| format!("{}: {error}", file.display()))?;
     }
@@ -116,6 +134,33 @@ impl Server {
     }
 }
 
+/// How our certificate looks to peers that believe the authorities that we believe.
+pub fn standing(files: &ServerFiles, ahead: Duration) -> Result<Standing, String> {
+    let chain = certificates(&files.certificate)?;
+    let (Some((own, between)), Some(file)) = (chain.split_first(), &files.authorities) else {
+        return Ok(Standing::Unknown);
+    };
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(file)?), ciphers())
+        .build()
+        .map_err(|error| format!("{}: {error}", file.display()))?;
+    // Looked at last of all, and by which name peers call us is not known here.
+    let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
+    let at = |time: UnixTime| match verifier.verify_server_cert(own, between, &name, &[], time) {
+        Ok(_) => Standing::Good,
+        Err(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => Standing::Good,
+        Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Standing::Unknown,
+        Err(error) => Standing::Unusable(error.to_string()),
+    };
+    let now = UnixTime::now();
+    let later = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + ahead);
+    Ok(match (at(now), at(later)) {
+        (Standing::Good, Standing::Unusable(_)) => Standing::EndsSoon,
+        (standing, _) => standing,
+    })
+}
+
 impl Client {
     pub(super) fn load(files: &ClientFiles) -> Result<Client, String> {
         let trusted = files.authorities.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_AUTHORITIES));
@@ -129,16 +174,18 @@ impl Client {
             .with_webpki_verifier(verifier);
         let (config, shown) = match (&files.certificate, &files.key) {
             (Some(certificate), Some(file)) => {
+                let (chain, (key, for_http_too)) = (certificates(certificate)?, key_twice(file)?);
+                let shown = ClientCert::new_with_certs(&for_http(&chain), for_http_too);
                 let config = config
-                    .with_client_auth_cert(certificates(certificate)?, key(file)?)
+                    .with_client_auth_cert(chain, key)
                     .map_err(|error| format!("{}: {error}", certificate.display()))?;
-                (config, Some(ClientCert::new_with_certs(&for_http(certificate)?, key_for_http(file)?)))
+                (config, Some(shown))
             }
             _ => (config.with_no_client_auth(), None),
         };
         let http = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(ciphers())
-            .root_certs(RootCerts::new_with_certs(&for_http(&trusted)?))
+            .root_certs(RootCerts::new_with_certs(&for_http(&certificates(&trusted)?)))
             .client_cert(shown)
             .build();
         let name = files.name.as_ref().map(|name| {
@@ -163,21 +210,8 @@ impl Client {
     }
 }
 
-fn pem(file: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))
-}
-
-fn for_http(file: &Path) -> Result<Vec<Certificate<'static>>, String> {
-    let items = pem(file)?;
-    let certificates = parse_pem(&items).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    });
-    Ok(certificates.collect())
-}
-
-fn key_for_http(file: &Path) -> Result<PrivateKey<'static>, String> {
-    PrivateKey::from_pem(&pem(file)?).map_err(|error| format!("{}: {error}", file.display()))
+fn for_http(chain: &[CertificateDer<'_>]) -> Vec<Certificate<'static>> {
+    chain.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
 }
 
 /// A connection that is agreed on.
@@ -211,8 +245,11 @@ impl Session {
             return Err(ErrorKind::TimedOut.into());
         }
         wait_until(&self.stream, self.until)?;
-        if self.connection.read_tls(&mut self.stream)? == 0 && self.connection.is_handshaking() {
-            return Err(ErrorKind::UnexpectedEof.into());
+        match self.connection.read_tls(&mut self.stream) {
+            Ok(0) if self.connection.is_handshaking() => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
         }
         let processed = self.connection.process_new_packets();
         // Also why it is not agreed on.
@@ -223,7 +260,11 @@ impl Session {
 
     fn send(&mut self) -> io::Result<()> {
         while self.connection.wants_write() {
-            self.connection.write_tls(&mut self.stream)?;
+            match self.connection.write_tls(&mut self.stream) {
+                // What is to be sent is kept here: told to whoever writes, it would be written twice.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                sent => drop(sent?),
+            }
         }
         Ok(())
     }

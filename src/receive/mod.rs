@@ -14,6 +14,8 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 pub use association::{End, converse};
 pub use peers::{Network, Peer};
 
@@ -87,6 +89,8 @@ pub fn receive(
 ) -> io::Result<()> {
     let (at_once, numbers) = (AtomicUsize::new(0), AtomicU64::new(1));
     let mut rate = Rate::new(settings.associations_per_second);
+    // When one that is not listed was told of last.
+    let mut last_stranger: Option<Instant> = None;
     std::thread::scope(|scope| {
         loop {
             let (stream, from) = match listener.accept() {
@@ -97,9 +101,12 @@ pub fn receive(
                 }
                 Err(error) => return Err(error),
             };
-            // Whoever is not listed under any title has no word said to.
+            // Whoever is not listed under any title has no word said to, and does not fill the journal.
             if !settings.peers.iter().any(|peer| peer.address.contains(from)) {
-                ended(0, from, End::Rejected("its address is not listed"));
+                if last_stranger.is_none_or(|last| last.elapsed() >= Duration::from_secs(1)) {
+                    last_stranger = Some(Instant::now());
+                    ended(0, from, End::Rejected("its address is not listed"));
+                }
                 continue;
             }
             if at_once.load(Ordering::Acquire) >= settings.associations {
@@ -111,9 +118,11 @@ pub fn receive(
             at_once.fetch_add(1, Ordering::AcqRel);
             let at_once = &at_once;
             let serve = move || {
-                let end = serve(stream, from, settings, spool, limits, &|event| tell(number, event));
+                let serve = || serve(stream, from, settings, spool, limits, &|event| tell(number, event));
+                // A mistake of ours ends this association alone.
+                let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(serve));
                 at_once.fetch_sub(1, Ordering::AcqRel);
-                ended(number, from, end);
+                ended(number, from, end.unwrap_or_else(|_| End::Aborted("a mistake of ours".to_owned())));
             };
             if std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, serve).is_err() {
                 at_once.fetch_sub(1, Ordering::AcqRel);
@@ -139,14 +148,9 @@ fn serve(
 
 /// Whether the next connection may be had all the same.
 fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, OutOfMemory, WouldBlock};
-    // Too many open files, of the process or of the system: associations that end make room.
-    let is_files = matches!(error.raw_os_error(), Some(23 | 24));
-    is_files
-        || matches!(
-            error.kind(),
-            ConnectionAborted | ConnectionReset | Interrupted | OutOfMemory | WouldBlock
-        )
+    // accept(2): all but a listener that is none. What it tells of the network, or of too many open files, passes.
+    let broken = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP];
+    !broken.iter().any(|broken| error.raw_os_error() == Some(broken.raw_os_error()))
 }
 
 /// A bucket of permits that fills up with time.

@@ -13,10 +13,10 @@
 //! RFC 2104 (HMAC).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Map, Value};
@@ -32,6 +32,8 @@ pub const FILE: &str = "audit.jsonl";
 const MOST_LETTERS: usize = 400;
 /// Bytes at the end in which the last line is looked for: more than a line, and a page that a power cut left half written.
 const TAIL: u64 = 32 << 10;
+/// Time for another process that adds a line.
+const LOCK: Duration = Duration::from_secs(1);
 /// Time in which a service that has written a verdict has noted it.
 const MOMENT: Duration = Duration::from_secs(2);
 /// What stands between what is hashed and its hash.
@@ -78,8 +80,17 @@ impl Audit {
         let failed = |error| at(&self.path)(error);
         let options = File::options().read(true).append(true).create(true).open(&self.path);
         let mut file = options.map_err(failed)?;
-        // Until it is closed.
-        file.lock().map_err(failed)?;
+        // Until it is closed. Whoever holds it for long, to read it or by mistake, must not keep anybody from being told.
+        let since = Instant::now();
+        while let Err(error) = file.try_lock() {
+            match error {
+                TryLockError::WouldBlock if since.elapsed() < LOCK => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
+                TryLockError::WouldBlock => return Err(failed(ErrorKind::ResourceBusy.into())),
+                TryLockError::Error(error) => return Err(failed(error)),
+            }
+        }
         let length = file.metadata().map_err(failed)?.len();
         let from = length.saturating_sub(TAIL);
         file.seek(SeekFrom::Start(from)).map_err(failed)?;
@@ -173,14 +184,16 @@ impl Audit {
             }
             file => file.map_err(failed)?,
         };
-        // Nobody is within a line.
+        // When nobody is within a line; what is added later is not looked at, and waits for nobody.
         file.lock_shared().map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        file.unlock().map_err(failed)?;
         let mut checked = Checked::default();
         let mut verdicts: BTreeMap<String, String> = BTreeMap::new();
         // What was no line of ours, since the last that was.
         let (mut odd, mut line, mut number) = (Vec::new(), Vec::new(), 0u64);
         let mut is_held = holds.is_none();
-        let mut reader = BufReader::new(file);
+        let mut reader = BufReader::new(file.take(length));
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {

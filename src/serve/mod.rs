@@ -54,6 +54,9 @@ pub enum ServeError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The spool's disk, while studies are worked on: without the path, which names one.
+    #[error("the spool: {0}")]
+    Disk(String),
     /// A file of TLS, which could be used a moment ago.
     #[error("receive.tls: {0}")]
     Tls(String),
@@ -101,7 +104,8 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     let settings = settings.map_err(ServeError::Tls)?;
     let listener = config.receive.as_ref().map(|receive| listen(receive.listen)).transpose()?;
     let page = config.web.as_ref().map(|web| listen(web.listen)).transpose()?;
-    let mut studies = Studies::resume(&spool, config, &channels, &outboxes, &journal)?;
+    let mut studies = Studies::resume(&spool, config, &channels, &outboxes, &journal)
+        .map_err(|error| ServeError::Disk(error.reason()))?;
     let (happened, happenings) = channel();
     let objects = |study_uid: &str| spool.study(study_uid).join("objects");
     std::thread::scope(|scope| {
@@ -134,7 +138,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
             let _watch = CrashOnly;
             if let Err(error) = studies.work(&happenings) {
                 // Verdicts cannot be kept any more. Whoever watches the service starts it again.
-                give_up(error.into());
+                give_up(ServeError::Disk(error.reason()));
             }
         });
         if let Some(settings) = &config.watch {
@@ -160,7 +164,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                         "stored",
                         &[("study", &study_uid), ("again", if again { "yes" } else { "no" })],
                     );
-                    happen(Happening::Arrived { study_uid, association });
+                    happen(Happening::Arrived { study_uid, association, again });
                 }
                 Event::Refused { study_uid, status, why } => {
                     let (code, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
@@ -174,10 +178,15 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
             };
             let ended = |association: u64, from: IpAddr, end: receive::End| {
                 journal.tell("association", &[("from", &from.to_string()), ("ended", &format!("{end:?}"))]);
-                happen(Happening::Ended { association });
+                if association > 0 {
+                    happen(Happening::Ended { association });
+                }
             };
-            let broken = receive::receive(listener, settings, &spool, &limits, &tell, &ended);
-            return broken.map_err(|source| ServeError::Listen { address, source });
+            if let Err(source) = receive::receive(listener, settings, &spool, &limits, &tell, &ended) {
+                // Those who tell and send would go on for ever.
+                give_up(ServeError::Listen { address, source });
+            }
+            return Ok(());
         }
         // Nothing arrives: what was left is finished, and that is all.
         drop(happened);
@@ -207,7 +216,7 @@ fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event)
     let happening = match event {
         watch::Event::Taken { study_uid, again } => {
             journal.tell("stored", &[("study", &study_uid), ("again", if again { "yes" } else { "no" })]);
-            Happening::Arrived { study_uid, association: DROPPED }
+            Happening::Arrived { study_uid, association: DROPPED, again }
         }
         watch::Event::Quiet => Happening::Ended { association: DROPPED },
         watch::Event::Refused { study_uid, why } => {

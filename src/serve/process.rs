@@ -1,14 +1,17 @@
 //! A worker's process, seen from the service: asked a question at a time, and ended where it takes too long.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::config::Study;
 use super::worker::{Answer, Request};
+use crate::own;
 
+/// Time for a process that has said its last to end.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Letters of a complaint, after which no further line is kept.
 const MOST_COMPLAINT: usize = 400;
 
@@ -24,8 +27,7 @@ pub struct Process {
 impl Process {
     /// Starts one.
     pub fn start(settings: &Study) -> Result<Process, String> {
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
+        let mut command = own::command().map_err(|error| error.to_string())?;
         command.arg("worker").arg("--threads").arg(settings.threads.to_string());
         command.arg("--memory-mb").arg(settings.memory_mb.to_string());
         if let Some(model) = &settings.model {
@@ -84,8 +86,21 @@ impl Process {
         }
     }
 
+    /// Waits for its end, which comes at once or is brought about: one that closed its output may live on.
+    fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        let since = Instant::now();
+        while since.elapsed() < FAREWELL {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        self.child.wait()
+    }
+
     fn end(&mut self) -> String {
-        let ended = match self.child.wait() {
+        let ended = match self.wait() {
             Ok(status) => format!("the worker ended: {status}"),
             Err(error) => format!("the worker ended: {error}"),
         };

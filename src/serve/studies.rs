@@ -17,7 +17,7 @@ use super::process::Process;
 use super::retention::{Round, Rounds, forget, studies_in};
 use super::verdict::{self, Verdict};
 use super::worker::{Answer, Request};
-use crate::alert::{Channel, Notice, Occasion};
+use crate::alert::{Channel, Notice, Occasion, Tries};
 use crate::deliver::Outbox;
 use crate::spool::{Spool, SpoolError, sync_folder, write_durably};
 
@@ -33,8 +33,8 @@ const MOST_UNKNOWN: usize = 1000;
 /// What the rest of the service tells of.
 #[derive(Debug)]
 pub enum Happening {
-    /// An object of a study is durable. The number of the association is 0 where there is none.
-    Arrived { study_uid: String, association: u64 },
+    /// An object of a study is durable, or was `again`. The number of the association is 0 where there is none.
+    Arrived { study_uid: String, association: u64, again: bool },
     /// An object of a study was not kept, and will not be.
     Refused { study_uid: String, why: String },
     /// An association ended.
@@ -72,6 +72,8 @@ pub struct Studies<'a> {
     journal: &'a Journal,
     open: BTreeMap<String, Open>,
     process: Option<Process>,
+    /// Tries to start one.
+    starts: Tries,
 }
 
 impl<'a> Studies<'a> {
@@ -94,6 +96,7 @@ impl<'a> Studies<'a> {
             journal,
             open: BTreeMap::new(),
             process: None,
+            starts: Tries::default(),
         };
         // What a crash left half removed.
         studies.finish_purges()?;
@@ -130,6 +133,12 @@ impl<'a> Studies<'a> {
             // First of all at what an earlier process left.
             self.look()?;
             self.judge()?;
+            // What came meanwhile is looked at before anything is removed: it may be of a study that is old.
+            if let Ok(happening) = happenings.try_recv() {
+                self.note(happening);
+                self.note_all(happenings);
+                continue;
+            }
             self.purge()?;
             if self.open.is_empty() {
                 // Nothing is to do: its memory is given back.
@@ -138,10 +147,7 @@ impl<'a> Studies<'a> {
             match happenings.recv_timeout(self.patience()) {
                 Ok(happening) => {
                     self.note(happening);
-                    // All that came meanwhile is looked at at once.
-                    while let Ok(happening) = happenings.try_recv() {
-                        self.note(happening);
-                    }
+                    self.note_all(happenings);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -149,12 +155,22 @@ impl<'a> Studies<'a> {
         }
     }
 
+    /// Notes all that came meanwhile: it is looked at at once.
+    fn note_all(&mut self, happenings: &Receiver<Happening>) {
+        while let Ok(happening) = happenings.try_recv() {
+            self.note(happening);
+        }
+    }
+
     fn note(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrived { study_uid, association } => {
+            Happening::Arrived { study_uid, association, again } => {
                 let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
                 open.has_more = true;
-                open.last = Instant::now();
+                // Whoever sends the same for ever does not keep a study from its verdict.
+                if !again {
+                    open.last = Instant::now();
+                }
                 if association > 0 {
                     open.senders.insert(association);
                 }
@@ -179,7 +195,7 @@ impl<'a> Studies<'a> {
     fn patience(&self) -> Duration {
         let due = self.open.values().map(|open| open.due(self.settings));
         let due = due.min().unwrap_or(Duration::from_secs(3600)).min(self.rounds.due());
-        due.max(Duration::from_millis(1))
+        due.max(self.starts.wait()).max(Duration::from_millis(1))
     }
 
     /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
@@ -264,6 +280,9 @@ impl<'a> Studies<'a> {
         }
         // Removed since the object that was sent again was found there.
         self.open.retain(|_, open| open.objects > 0);
+        if !self.starts.wait().is_zero() {
+            return Ok(());
+        }
         let waiting: Vec<String> = self
             .open
             .iter()
@@ -284,6 +303,7 @@ impl<'a> Studies<'a> {
                         self.post(&study_uid, Occasion::Early, 0, &raw(line))?;
                     }
                 }
+                None if !self.starts.wait().is_zero() => return Ok(()),
                 // The verdict will say what is wrong with it.
                 _ => {
                     if let Some(open) = self.open.get_mut(&study_uid) {
@@ -305,6 +325,9 @@ impl<'a> Studies<'a> {
             .map(|(study_uid, _)| study_uid.clone())
             .collect();
         for study_uid in due {
+            if !self.starts.wait().is_zero() {
+                return Ok(());
+            }
             let Some(open) = self.open.get(&study_uid) else { continue };
             let (objects, deaths, last) = (open.objects, open.deaths, open.last);
             let folder = self.spool.study(&study_uid);
@@ -355,13 +378,21 @@ impl<'a> Studies<'a> {
             Some(process) => Ok(process),
             None => Process::start(self.settings),
         };
-        let asked = process.and_then(|mut process| {
-            let answer = process.ask(request, Duration::from_secs(self.settings.seconds))?;
-            self.process = Some(process);
-            Ok(answer)
-        });
-        match asked {
-            Ok(answer) => Some(answer),
+        let mut process = match process {
+            Ok(process) => process,
+            // Nothing is known of the study; what is wrong is the machine.
+            Err(why) => {
+                self.starts.failed();
+                self.journal.tell("worker_not_started", &[("why", &why)]);
+                return None;
+            }
+        };
+        self.starts = Tries::default();
+        match process.ask(request, Duration::from_secs(self.settings.seconds)) {
+            Ok(answer) => {
+                self.process = Some(process);
+                Some(answer)
+            }
             Err(why) => {
                 self.journal.tell("worker_died", &[("study", study_uid), ("why", &why)]);
                 if let Some(open) = self.open.get_mut(study_uid) {

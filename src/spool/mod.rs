@@ -67,7 +67,7 @@ pub enum SpoolError {
         folder: PathBuf,
     },
     /// A layout that this program does not know, or another kind of folder.
-    #[error("{}: no spool of this program, and not empty", folder.display())]
+    #[error("{}: no spool: another folder, or one on which no service was started", folder.display())]
     NotASpool {
         /// The folder.
         folder: PathBuf,

@@ -5,11 +5,12 @@
 //! folder, beside a text that says why. Looking is on purpose: network file systems tell nobody what happens on them.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use serde::Deserialize;
 
 use crate::dicom::{self, CT_CLASSES, Object};
@@ -153,7 +154,7 @@ impl<'a> Watcher<'a> {
                     self.is_busy = true;
                     tell(event);
                     // In the spool it is safe; a file that stays is taken again, which changes nothing.
-                    if let Err(error) = fs::remove_file(&path) {
+                    if let Err(error) = remove(&self.settings.folder, &path) {
                         trouble.get_or_insert(format!("a file that was taken cannot be removed: {error}"));
                         seen.insert(path, Seen { length, modified, since: now });
                     }
@@ -220,14 +221,33 @@ impl<'a> Watcher<'a> {
     fn refuse(&self, path: &Path, why: &str) -> io::Result<()> {
         let folder = self.settings.folder.join(REFUSED);
         fs::create_dir_all(&folder)?;
+        // A link would lead out of the folder that we were given.
+        if !folder.symlink_metadata()?.is_dir() {
+            return Err(io::Error::other(format!("{REFUSED} is no folder")));
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut names = (1..).map(|number| folder.join(format!("{number}-{name}")));
-        let free = names.find(|name| !name.exists()).unwrap_or_default();
-        let mut text = free.clone().into_os_string();
-        text.push(".why.txt");
-        fs::write(text, format!("{why}\n"))?;
+        let mut names = (1..).map(|number| {
+            let numbered = format!("{number}-{name}");
+            (folder.join(format!("{numbered}.why.txt")), folder.join(numbered))
+        });
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        let free = names.find(|(text, file)| is_free(text) && is_free(file));
+        let (text, free) = free.unwrap_or_default();
+        File::create_new(text)?.write_all(format!("{why}\n").as_bytes())?;
         fs::rename(path, free)
     }
+}
+
+/// Removes a file below a folder, by way of folders alone: one that somebody has replaced by a link since leads elsewhere.
+fn remove(folder: &Path, path: &Path) -> io::Result<()> {
+    let below = path.strip_prefix(folder).map_err(io::Error::other)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // What we were given may be a link.
+    let mut holder = openat(CWD, folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for part in below.parent().into_iter().flat_map(Path::components) {
+        holder = openat(&holder, part.as_os_str(), flags, Mode::empty())?;
+    }
+    Ok(unlinkat(&holder, below.file_name().unwrap_or_default(), AtFlags::empty())?)
 }
 
 /// Regular files below a folder, with length and time.
@@ -309,6 +329,32 @@ mod tests {
         assert!(!fs::read_to_string(refused.join("1-Doe^Jane.txt.why.txt")).unwrap().is_empty());
         // Unfinished and hidden files stay.
         assert_eq!(fs::read_dir(folder.path().join("in")).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn links_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let (watched, key) = (folder.path().join("in"), folder.path().join("KEY"));
+        fs::create_dir_all(watched.join(REFUSED)).unwrap();
+        fs::write(&key, "secret").unwrap();
+        // Where the reason would be written.
+        symlink(&key, watched.join(REFUSED).join("1-x.why.txt")).unwrap();
+        let events = looked(folder.path(), &[(0, "x", b"no DICOM".to_vec())], &[0, 2]);
+        assert!(matches!(&events[..], [Event::Refused { .. }, ..]), "{events:?}");
+        assert_eq!(fs::read(&key).unwrap(), b"secret");
+        assert!(watched.join(REFUSED).join("2-x.why.txt").exists());
+        // A folder that was replaced by a link after it was looked into.
+        symlink(folder.path(), watched.join("sub")).unwrap();
+        assert!(remove(&watched, &watched.join("sub/KEY")).is_err() && key.exists());
+        fs::create_dir(watched.join("real")).unwrap();
+        fs::write(watched.join("real/y"), "").unwrap();
+        assert!(remove(&watched, &watched.join("real/y")).is_ok() && !watched.join("real/y").exists());
+        // Nor is a link taken for the folder of what is not wanted.
+        fs::remove_dir_all(watched.join(REFUSED)).unwrap();
+        symlink(folder.path(), watched.join(REFUSED)).unwrap();
+        let events = looked(folder.path(), &[(0, "z", b"no DICOM".to_vec())], &[0, 2]);
+        assert!(matches!(&events[..], [Event::Troubled { .. }]), "{events:?}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Its own certificate.
     pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// A certificate and its key.
@@ -29,13 +30,21 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = folder.join("authority.pem");
         fs::write(&certificate, params.self_signed(&key).unwrap().pem()).unwrap();
-        Authority { folder: folder.to_owned(), issuer: Issuer::new(params, key), certificate }
+        let file = folder.join("authority-key.pem");
+        fs::write(&file, key.serialize_pem()).unwrap();
+        Authority { folder: folder.to_owned(), issuer: Issuer::new(params, key), certificate, key: file }
     }
 
     /// A certificate for this machine.
     pub fn issue(&self, name: &str) -> Pair {
+        self.issue_until(name, 4000)
+    }
+
+    /// One that ends at the beginning of a year.
+    pub fn issue_until(&self, name: &str, year: i32) -> Pair {
         let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let file = |suffix: &str| self.folder.join(format!("{name}{suffix}.pem"));
         let pair = Pair { certificate: file(""), key: file("-key") };

@@ -176,7 +176,8 @@ pub fn slices(folder: &Path) -> Vec<Slice> {
 impl Sender {
     /// Sends a slice; the status of the answer, None where the other end is gone.
     pub fn store(&mut self, slice: &Slice) -> Option<u16> {
-        self.message += 1;
+        // Below 0x0209, which looks like the tag that is searched for in answers.
+        self.message = self.message % 500 + 1;
         let context = self.association.presentation_contexts().first()?.id;
         let command = store_request(self.message, &slice.instance_uid);
         let value = |value_type, is_last, data: &[u8]| PDataValue {

@@ -18,11 +18,14 @@ use super::config::{Config, Receive, Study};
 use super::process::Process;
 use super::worker::{Answer, Request};
 use crate::alert::Occasion;
+use crate::net::Standing;
 use crate::phantom::{self, Hematoma, Side, Site, Spec};
 
 /// Name and number of the contract.
 pub const SCHEMA: &str = "hemapatch.doctor/1";
 
+/// Time in which a certificate is to be renewed.
+const SOON: Duration = Duration::from_secs(30 * 86_400);
 /// Time for whoever is connected with.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -166,6 +169,17 @@ fn receives(receive: &Receive, is_held: bool) -> Check {
         Err(why) => return Check::new("receive", State::Wrong, why),
         Ok(listens) => listens,
     };
+    match receive.tls.as_ref().map(|tls| tls.standing(SOON)) {
+        Some(Ok(Standing::Unusable(why)) | Err(why)) => {
+            let why = format!("{listens}; peers cannot take our certificate: {why}");
+            return Check::new("receive", State::Wrong, why);
+        }
+        Some(Ok(Standing::EndsSoon)) => {
+            let why = format!("{listens}; our certificate ends within {} days", SOON.as_secs() / 86_400);
+            return Check::new("receive", State::Warn, why);
+        }
+        _ => {}
+    }
     if !address.ip().is_loopback() && receive.tls.is_none() {
         let open = "without TLS: whoever is on the way can read what is sent";
         return Check::new("receive", State::Warn, format!("{listens}; {open}"));
