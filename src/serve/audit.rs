@@ -303,6 +303,19 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_holds_it_keeps_nobody_waiting_for_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = Audit::new(folder.path(), [7; 32]);
+        audit.add(1.0, "started", Map::new()).unwrap();
+        let holder = File::open(folder.path().join(FILE)).unwrap();
+        holder.lock_shared().unwrap();
+        let held = audit.add(2.0, "verdict", Map::new()).unwrap_err();
+        assert!(held.reason().contains("busy"), "{}", held.reason());
+        holder.unlock().unwrap();
+        assert_eq!(audit.add(3.0, "verdict", Map::new()).unwrap().n, 2);
+    }
     use crate::spool::Spool;
 
     fn spool() -> (tempfile::TempDir, Audit) {
