@@ -108,7 +108,7 @@ fn acknowledgement<'a>(answer: &'a str, control_id: &str) -> Option<&'a str> {
     let code = fields.next()?;
     // Whoever could not read the message may not know which one it was.
     let id = fields.next().unwrap_or_default();
-    (id == control_id || id.is_empty() && !matches!(code, "AA" | "CA")).then_some(code)
+    (id == control_id || id.is_empty() && matches!(code, "AE" | "AR" | "CE" | "CR")).then_some(code)
 }
 
 /// Sends a message on a connection, and waits for the code that acknowledges it; None where something else is answered.
@@ -342,6 +342,10 @@ mod tests {
         assert_eq!(acknowledgement(&answer("MSA|AA|ID"), "ID"), Some("AA"));
         assert_eq!(acknowledgement(&answer("MSA|AE|ID|why"), "ID"), Some("AE"));
         assert_eq!(acknowledgement(&answer("MSA|AA|OTHER"), "ID"), None);
+        // What says no may not know to what.
+        assert_eq!(acknowledgement(&answer("MSA|AR||why"), "ID"), Some("AR"));
+        assert_eq!(acknowledgement(&answer("MSA|AA|"), "ID"), None);
+        assert_eq!(acknowledgement(&answer("MSA|||"), "ID"), None);
         assert_eq!(acknowledgement(&answer("MSAX|AA|ID"), "ID"), None);
         assert_eq!(acknowledgement("MSA|AA|ID", "ID"), None);
         assert_eq!(acknowledgement("", "ID"), None);

@@ -54,7 +54,7 @@ fn answer(said: &[u8], at_once: usize) -> Vec<u8> {
     heard
 }
 
-/// Any bytes as the answer to a message acknowledge it only where they name it, and in whatever pieces they come.
+/// Any bytes as the answer to a message acknowledge it only where they name it, refuse it where they name none, and in whatever pieces they come.
 pub fn hl7(input: &[u8]) {
     const MESSAGE: &str = "MSH|^~\\&|\r";
     const CONTROL_ID: &str = "7";
@@ -78,7 +78,10 @@ pub fn hl7(input: &[u8]) {
         let fields = segment.strip_prefix("MSA")?;
         // Any letter may divide the fields.
         let mut fields = fields.split(fields.chars().next()?).skip(1);
-        Some(fields.next()? == code && fields.next()? == CONTROL_ID)
+        let (own, id) = (fields.next()?, fields.next().unwrap_or_default());
+        // What says no may not know to what.
+        let is_nameless = id.is_empty() && ["AE", "AR", "CE", "CR"].contains(&own);
+        Some(own == code && (id == CONTROL_ID || is_nameless))
     };
     let mut segments = said.split(['\r', '\n']);
     assert!(segments.any(|segment| names_it(segment) == Some(true)), "{code} of {said:?}");
