@@ -102,7 +102,7 @@ impl<'a> Studies<'a> {
         studies.finish_purges()?;
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
-            let objects = count(&folder.join("objects"));
+            let objects = objects_in(&folder.join("objects"));
             let verdict = studies.verdict(&study_uid)?;
             if let Some(verdict) = &verdict
                 && !studies.is_handed_on(&study_uid, verdict)
@@ -130,13 +130,16 @@ impl<'a> Studies<'a> {
     pub fn work(&mut self, happenings: &Receiver<Happening>) -> Result<(), SpoolError> {
         loop {
             self.note_refused()?;
-            // First of all at what an earlier process left.
-            self.look()?;
-            self.judge()?;
+            // First of all at what an earlier process left. One at a time, so that none waits for all.
+            let is_more_to_look_at = self.look()?;
+            let is_more_to_judge = self.judge()?;
             // What came meanwhile is looked at before anything is removed: it may be of a study that is old.
             if let Ok(happening) = happenings.try_recv() {
                 self.note(happening);
                 self.note_all(happenings);
+                continue;
+            }
+            if is_more_to_look_at || is_more_to_judge {
                 continue;
             }
             self.purge()?;
@@ -270,29 +273,21 @@ impl<'a> Studies<'a> {
         Ok(())
     }
 
-    /// Looks at the studies of which something came.
-    fn look(&mut self) -> Result<(), SpoolError> {
+    /// Looks at the study of which something came last; whether others wait.
+    fn look(&mut self) -> Result<bool, SpoolError> {
         for (study_uid, open) in &mut self.open {
             // Once for all that came, since a folder takes longer to count the more there is in it.
             if std::mem::take(&mut open.has_more) {
-                open.objects = count(&self.spool.study(study_uid).join("objects"));
+                open.objects = objects_in(&self.spool.study(study_uid).join("objects"));
             }
         }
         // Removed since the object that was sent again was found there.
         self.open.retain(|_, open| open.objects > 0);
-        if !self.starts.wait().is_zero() {
-            return Ok(());
-        }
-        let waiting: Vec<String> = self
-            .open
-            .iter()
-            .filter(|(_, open)| open.looked_at != open.objects && open.deaths == 0)
-            .map(|(study_uid, _)| study_uid.clone())
-            .collect();
-        for study_uid in waiting {
+        let waits = |open: &Open| open.looked_at != open.objects && open.deaths == 0;
+        let (freshest, count) = self.freshest(waits);
+        if let Some(study_uid) = freshest {
             let objects = self.spool.study(&study_uid).join("objects");
-            let Some(open) = self.open.get(&study_uid) else { continue };
-            let seen = open.objects;
+            let seen = self.open.get(&study_uid).map_or(0, |open| open.objects);
             match self.ask(&study_uid, &Request::Look { study_uid: study_uid.clone(), objects }) {
                 Some(Answer::Looked { early, without_gaps }) => {
                     if let Some(open) = self.open.get_mut(&study_uid) {
@@ -303,7 +298,7 @@ impl<'a> Studies<'a> {
                         self.post(&study_uid, Occasion::Early, 0, &raw(line))?;
                     }
                 }
-                None if !self.starts.wait().is_zero() => return Ok(()),
+                None if !self.starts.wait().is_zero() => return Ok(false),
                 // The verdict will say what is wrong with it.
                 _ => {
                     if let Some(open) = self.open.get_mut(&study_uid) {
@@ -312,23 +307,25 @@ impl<'a> Studies<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(count > 1)
     }
 
-    /// Judges the studies that are whole.
-    fn judge(&mut self) -> Result<(), SpoolError> {
-        let is_due = |open: &Open| open.due(self.settings).is_zero();
-        let due: Vec<String> = self
-            .open
-            .iter()
-            .filter(|(_, open)| is_due(open))
-            .map(|(study_uid, _)| study_uid.clone())
-            .collect();
-        for study_uid in due {
-            if !self.starts.wait().is_zero() {
-                return Ok(());
-            }
-            let Some(open) = self.open.get(&study_uid) else { continue };
+    /// Of the studies that ask for something, the one of which something came last: the patient may still be there. And how many
+    /// they are; none while no process can be started.
+    fn freshest(&self, asks: impl Fn(&Open) -> bool) -> (Option<String>, usize) {
+        if !self.starts.wait().is_zero() {
+            return (None, 0);
+        }
+        let asking = self.open.iter().filter(|(_, open)| asks(open));
+        let freshest = asking.clone().max_by_key(|(_, open)| open.last);
+        (freshest.map(|(study_uid, _)| study_uid.clone()), asking.count())
+    }
+
+    /// Judges the freshest study that is whole; whether others are.
+    fn judge(&mut self) -> Result<bool, SpoolError> {
+        let (freshest, count) = self.freshest(|open| open.due(self.settings).is_zero());
+        if let Some(study_uid) = freshest {
+            let Some(open) = self.open.get(&study_uid) else { return Ok(false) };
             let (objects, deaths, last) = (open.objects, open.deaths, open.last);
             let folder = self.spool.study(&study_uid);
             let results = folder.join("results");
@@ -350,7 +347,7 @@ impl<'a> Studies<'a> {
                         (outcome, report)
                     }
                     // Tried once more; after that, it is refused.
-                    _ => continue,
+                    _ => return Ok(self.starts.wait().is_zero()),
                 }
             };
             let before = self.verdict(&study_uid)?;
@@ -366,11 +363,11 @@ impl<'a> Studies<'a> {
             self.journal.vitals.verdict_after(last.elapsed());
             self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
-            if count(&folder.join("objects")) == objects {
+            if objects_in(&folder.join("objects")) == objects {
                 self.open.remove(&study_uid);
             }
         }
-        Ok(())
+        Ok(count > 1)
     }
 
     fn ask(&mut self, study_uid: &str, request: &Request) -> Option<Answer> {
@@ -499,7 +496,7 @@ pub fn reasons(study: &Path) -> BTreeSet<String> {
 }
 
 /// Objects in a folder; 0 where it is not there yet.
-fn count(objects: &Path) -> usize {
+fn objects_in(objects: &Path) -> usize {
     fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
 }
 
