@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use super::{ClientFiles, Stream};
+use ureq::http::Uri;
+
+use super::{Client, ClientFiles, Stream};
 
 /// A client for an address, with this time for all of a request. Files for TLS are read anew, as they may be renewed.
 ///
@@ -19,17 +21,27 @@ pub fn client(url: &str, tls: Option<&ClientFiles>, patience: Duration) -> Resul
         // No environment says where what is known of patients goes.
         .proxy(None)
         .user_agent(concat!("hemapatch/", env!("CARGO_PKG_VERSION")));
-    let address = url.parse::<ureq::http::Uri>().ok().filter(|address| address.host().is_some());
-    let config = match (address.as_ref().and_then(ureq::http::Uri::scheme_str), tls) {
-        (Some("http"), None) => config,
+    let config = match read(url, tls)? {
+        (_, None) => config,
+        (_, Some(client)) => client.configure(config),
+    };
+    Ok(config.build().new_agent())
+}
+
+/// An address, and how it is spoken with over TLS; None where it is not.
+fn read(url: &str, tls: Option<&ClientFiles>) -> Result<(Uri, Option<Client>), String> {
+    let wrong = || "must be an address that begins with http:// or https://".to_owned();
+    let address = url.parse::<Uri>().ok().filter(|address| address.host().is_some()).ok_or_else(wrong)?;
+    let client = match (address.scheme_str(), tls) {
+        (Some("http"), None) => None,
         (Some("http"), Some(_)) => return Err("must begin with https:// where tls is set".to_owned()),
         (Some("https"), Some(files)) if files.name.is_some() => {
             return Err("says which name the certificate has: tls.name cannot be set".to_owned());
         }
-        (Some("https"), files) => files.cloned().unwrap_or_default().load()?.configure(config),
-        _ => return Err("must be an address that begins with http:// or https://".to_owned()),
+        (Some("https"), files) => Some(files.cloned().unwrap_or_default().load()?),
+        _ => return Err(wrong()),
     };
-    Ok(config.build().new_agent())
+    Ok((address, client))
 }
 
 /// Connects with whoever listens at an address, and says nothing: who it was.
@@ -37,12 +49,9 @@ pub fn client(url: &str, tls: Option<&ClientFiles>, patience: Duration) -> Resul
 /// # Errors
 /// Why the address, or a file, cannot be used; nobody is there, or cannot show who it is.
 pub fn reach(url: &str, tls: Option<&ClientFiles>, patience: Duration) -> Result<String, String> {
-    client(url, tls, patience)?;
-    let address: ureq::http::Uri = url.parse().map_err(|_| "no address".to_owned())?;
-    let is_tls = address.scheme_str() == Some("https");
-    let port = address.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let (address, client) = read(url, tls)?;
+    let port = address.port_u16().unwrap_or(if client.is_some() { 443 } else { 80 });
     let at = format!("{}:{port}", address.host().unwrap_or_default());
-    let client = is_tls.then(|| tls.cloned().unwrap_or_default().load()).transpose()?;
     Stream::reach(&at, client.as_ref(), patience).map_err(|error| format!("{at}: {error}"))?;
     Ok(at)
 }

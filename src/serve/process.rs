@@ -20,7 +20,7 @@ pub struct Process {
     child: Child,
     questions: ChildStdin,
     answers: Receiver<String>,
-    /// Gives the last line of its standard error.
+    /// Gives the beginning of what it said on standard error.
     complaint: Option<JoinHandle<String>>,
 }
 
@@ -53,7 +53,7 @@ impl Process {
         });
         let complaint = child.stderr.take().map(|complaints| {
             std::thread::spawn(move || {
-                // A bound for each line: whatever went wrong may have gone wrong there too.
+                // A bound for all of it: whatever went wrong may have gone wrong there too.
                 let lines = BufReader::new(complaints.take(1 << 20)).lines().map_while(Result::ok);
                 // What a panic says comes before where it came from.
                 lines.fold(
