@@ -89,6 +89,25 @@ fn dcmtk_is_answered_and_nobody_is_who_is_not_listed() {
     assert_eq!(service.wait_for("verdict")["outcome"], "alert");
 }
 
+#[test]
+fn a_peer_too_many_is_told_to_come_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configure(folder.path(), "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[receive]\n", "[receive]\nassociations = 1\n")).unwrap();
+    let service = Service::start(&config);
+    let first = service.associate().unwrap();
+    let (host, port) = service.address.split_once(':').unwrap();
+    let echo = ["-aet", "CT1", "-aec", "HEMAPATCH", host, port];
+    let said = std::process::Command::new("echoscu").args(echo).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("Rejected Transient") && said.contains("Local Limit Exceeded"), "{said}");
+    assert!(service.wait_for("association")["ended"].as_str().unwrap().contains("too many"));
+    first.release();
+    service.wait_for("association");
+    assert!(service.dcmtk("echoscu", "CT1", &[]));
+}
+
 /// Stands between a peer and the service, and lets nothing more of the peer through once so many objects are acknowledged, until
 /// it is told to.
 fn hold_after(acknowledged: usize, service: &str) -> (u16, Sender<()>) {

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use dicom_ul::pdu::{AbortRQServiceProviderReason, AbortRQSource, PDataValue, PDataValueType, Pdu};
+use dicom_ul::pdu::{
+    AbortRQServiceProviderReason, AbortRQSource, AssociationRQ, PDataValue, PDataValueType, Pdu,
+};
 
-use super::negotiate::{Context, negotiate};
+use super::negotiate::{Context, negotiate, no_room};
 use super::store::{Incoming, Refused, Stored};
 use super::{Event, Settings};
 use crate::dimse::{COMMITMENT, Command, MOST_BYTES, Report, Status, Unit, Value, Wire, WireError, field};
@@ -15,6 +17,9 @@ use crate::spool::Spool;
 
 /// Bytes of a report on what an archive keeps.
 const MOST_REPORT: usize = 1 << 20;
+
+/// Why a peer is turned away that may come again.
+pub const NO_ROOM: &str = "too many associations at once";
 
 /// How an association ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,13 +84,29 @@ pub fn converse<S: Timed>(
     }
 }
 
+/// Tells a peer to come again later, once it has said what it wants: an answer before that may be lost with the connection.
+pub fn turn_away<S: Timed>(stream: S, settings: &Settings) -> End {
+    let mut wire = Wire::new(stream, settings.pdu_bytes);
+    match request(&mut wire, settings) {
+        Ok(_) => {
+            let _ = wire.send(&no_room().into());
+            End::Rejected(NO_ROOM)
+        }
+        Err(end) => end,
+    }
+}
+
+fn request<S: Timed>(wire: &mut Wire<S>, settings: &Settings) -> Result<AssociationRQ, End> {
+    match wire.read(settings.patience, settings.patience) {
+        Ok(Unit::Other(Pdu::AssociationRQ(request))) => Ok(request),
+        Ok(_) => Err(End::Aborted("no request for an association".to_owned())),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The request and its answer.
 fn begin<S: Timed>(wire: &mut Wire<S>, from: IpAddr, settings: &Settings) -> Result<Vec<Context>, End> {
-    let request = match wire.read(settings.patience, settings.patience) {
-        Ok(Unit::Other(Pdu::AssociationRQ(request))) => request,
-        Ok(_) => return Err(End::Aborted("no request for an association".to_owned())),
-        Err(error) => return Err(error.into()),
-    };
+    let request = request(wire, settings)?;
     match negotiate(&request, from, settings) {
         Ok((answer, contexts)) => {
             wire.send(&answer.into())?;

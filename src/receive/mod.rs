@@ -10,19 +10,23 @@ mod peers;
 mod store;
 
 use std::io;
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 pub use association::{End, converse};
+use association::{NO_ROOM, turn_away};
 pub use peers::{Network, Peer};
 
 use crate::dimse::{AeTitle, Report};
 use crate::limits::Limits;
 use crate::net::{Server, Stream};
 use crate::spool::Spool;
+
+/// As many peers at once are told that there is no room; the connections of more are closed.
+const TURNED_AWAY: usize = 16;
 
 /// How associations are served.
 #[derive(Clone, Debug)]
@@ -33,7 +37,7 @@ pub struct Settings {
     pub peers: Vec<Peer>,
     /// How they show who they are; None where they connect without TLS.
     pub tls: Option<Server>,
-    /// Associations at once; more are told to come again later by closing their connection.
+    /// Associations at once; more are told to come again later.
     pub associations: usize,
     /// New associations a second; more wait.
     pub associations_per_second: u32,
@@ -87,7 +91,8 @@ pub fn receive(
     tell: &(dyn Fn(u64, Event) + Sync),
     ended: &(dyn Fn(u64, IpAddr, End) + Sync),
 ) -> io::Result<()> {
-    let (at_once, numbers) = (AtomicUsize::new(0), AtomicU64::new(1));
+    let (at_once, turned_away) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let numbers = AtomicU64::new(1);
     let mut rate = Rate::new(settings.associations_per_second);
     // When one that is not listed was told of last.
     let mut last_stranger: Option<Instant> = None;
@@ -109,41 +114,37 @@ pub fn receive(
                 }
                 continue;
             }
-            if at_once.load(Ordering::Acquire) >= settings.associations {
-                ended(0, from, End::Rejected("too many associations at once"));
+            let is_full = at_once.load(Ordering::Acquire) >= settings.associations;
+            let threads = if is_full { &turned_away } else { &at_once };
+            if is_full && threads.load(Ordering::Acquire) >= TURNED_AWAY {
+                ended(0, from, End::Rejected(NO_ROOM));
                 continue;
             }
             rate.wait();
+            threads.fetch_add(1, Ordering::AcqRel);
             let number = numbers.fetch_add(1, Ordering::Relaxed);
-            at_once.fetch_add(1, Ordering::AcqRel);
-            let at_once = &at_once;
             let serve = move || {
-                let serve = || serve(stream, from, settings, spool, limits, &|event| tell(number, event));
+                let serve = || {
+                    let stream = match Stream::accept(stream, settings.tls.as_ref(), settings.patience) {
+                        Ok(stream) => stream,
+                        Err(error) => return End::Gone(error.to_string()),
+                    };
+                    if is_full {
+                        return turn_away(stream, settings);
+                    }
+                    converse(stream, from, settings, spool, limits, &|event| tell(number, event))
+                };
                 // A mistake of ours ends this association alone.
                 let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(serve));
-                at_once.fetch_sub(1, Ordering::AcqRel);
+                threads.fetch_sub(1, Ordering::AcqRel);
                 ended(number, from, end.unwrap_or_else(|_| End::Aborted("a mistake of ours".to_owned())));
             };
             if std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, serve).is_err() {
-                at_once.fetch_sub(1, Ordering::AcqRel);
+                threads.fetch_sub(1, Ordering::AcqRel);
                 ended(number, from, End::Rejected("no thread can be had"));
             }
         }
     })
-}
-
-fn serve(
-    stream: TcpStream,
-    from: IpAddr,
-    settings: &Settings,
-    spool: &Spool,
-    limits: &Limits,
-    tell: &dyn Fn(Event),
-) -> End {
-    match Stream::accept(stream, settings.tls.as_ref(), settings.patience) {
-        Ok(stream) => converse(stream, from, settings, spool, limits, tell),
-        Err(error) => End::Gone(error.to_string()),
-    }
 }
 
 /// Whether the next connection may be had all the same.

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use dicom_dictionary_std::uids;
 use dicom_ul::pdu::{
     AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
-    AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason as Reason, RequestorRoles, UserVariableItem,
+    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason, AssociationRJSource,
+    AssociationRQ, PresentationContextProposed, PresentationContextResult,
+    PresentationContextResultReason as Reason, RequestorRoles, UserVariableItem,
 };
 
 use super::Settings;
@@ -139,6 +140,13 @@ fn result(id: u8, reason: Reason, transfer_syntax: String) -> PresentationContex
 
 fn reject(source: AssociationRJSource) -> AssociationRJ {
     AssociationRJ { result: AssociationRJResult::Permanent, source }
+}
+
+/// The answer to a request that may be granted when it is made again.
+pub fn no_room() -> AssociationRJ {
+    let limit = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
+    let source = AssociationRJSource::ServiceProviderPresentation(limit);
+    AssociationRJ { result: AssociationRJResult::Transient, source }
 }
 
 #[cfg(test)]
