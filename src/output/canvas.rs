@@ -14,6 +14,9 @@ use super::printable;
 /// Red, green, blue.
 pub(super) type Colour = [u8; 3];
 
+/// Of the line that says what results are for.
+pub(super) const AMBER: Colour = [255, 190, 60];
+
 /// A rectangle of pixels, which may reach over the edge of the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Area {

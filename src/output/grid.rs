@@ -7,8 +7,7 @@ use embedded_graphics::mono_font::iso_8859_1::{FONT_6X13, FONT_10X20};
 use image::RgbImage;
 use ndarray::ArrayView2;
 
-use super::canvas::{Area, Canvas, Colour};
-use super::montage::AMBER;
+use super::canvas::{AMBER, Area, Canvas, Colour};
 use super::{OutputError, RESEARCH_USE, encode_png, write_png};
 use crate::label::{Class, FileName};
 use crate::patch::Grid;

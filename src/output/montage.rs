@@ -8,7 +8,7 @@ use embedded_graphics::mono_font::iso_8859_1::{FONT_9X18_BOLD, FONT_10X20};
 use image::RgbImage;
 use ndarray::ArrayView2;
 
-use super::canvas::{Area, Canvas, Colour, fitted, text_columns};
+use super::canvas::{AMBER, Area, Canvas, Colour, fitted, text_columns};
 use super::grid::Placed;
 use super::{RESEARCH_USE, model_line, volume};
 use crate::label::Class;
@@ -32,8 +32,6 @@ const PAPER: Colour = [16, 19, 24];
 const PANEL: Colour = [30, 35, 43];
 const INK: Colour = [236, 239, 244];
 const FAINT_INK: Colour = [150, 159, 172];
-/// Of the line that says what results are for.
-pub(super) const AMBER: Colour = [255, 190, 60];
 const RED_INK: Colour = [255, 110, 100];
 
 /// Gathers the slices of a series and draws them together.
