@@ -4,13 +4,12 @@ mod service;
 
 use std::path::Path;
 
-use dicom_ul::association::server::ServerAssociationOptions;
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use hemapatch::dimse::{Command, Status};
+use hemapatch::dimse::{self, Report, Status, field};
+use service::archive::{self, Answer};
 use service::orthanc::{Orthanc, free_port};
 use service::program::{BLEED, files, phantom};
 use service::storescp::StoreScp;
-use service::{Service, configure};
+use service::{Service, configure, element};
 
 const QUICK: &str = "[study]\nsettled_s = 0\n";
 
@@ -120,33 +119,10 @@ fn what_is_not_taken_for_now_is_sent_again_and_nothing_else() {
     // Has no room for the second object that it is sent, and then for all.
     let archive = std::thread::spawn(move || {
         let mut asked: Vec<String> = Vec::new();
-        for _ in 0..2 {
-            let (stream, _) = listener.accept().unwrap();
-            let mut options = ServerAssociationOptions::new().ae_title("PACS").accept_any();
-            for class in ["88.34", "66.4", "7", "7.4"] {
-                options = options.with_abstract_syntax(format!("1.2.840.10008.5.1.4.1.1.{class}"));
-            }
-            let mut association = options.establish(stream).unwrap();
-            while let Ok(Pdu::PData { data }) = association.receive() {
-                let mut last = data.into_iter().next().unwrap();
-                let command = last.data.clone();
-                while last.value_type == PDataValueType::Command || !last.is_last {
-                    let Ok(Pdu::PData { data }) = association.receive() else { return asked };
-                    last = data.into_iter().next().unwrap();
-                }
-                let command = Command::read(&command).unwrap();
-                asked.push(command.sop_instance_uid.clone());
-                let status = if asked.len() == 2 { Status::OutOfResources } else { Status::Success };
-                let value = PDataValue {
-                    presentation_context_id: last.presentation_context_id,
-                    value_type: PDataValueType::Command,
-                    is_last: true,
-                    data: command.answer(status, ""),
-                };
-                association.send(&Pdu::PData { data: vec![value] }).unwrap();
-            }
-            let _ = association.send(&Pdu::ReleaseRP);
-        }
+        archive::serve(&listener, 2, |command, _| {
+            asked.push(command.sop_instance_uid.clone());
+            Answer::Status(if asked.len() == 2 { Status::OutOfResources } else { Status::Success })
+        });
         asked
     });
     let service = Service::start(&configure(folder.path(), &pacs(port, ", commit = false")));
@@ -159,4 +135,56 @@ fn what_is_not_taken_for_now_is_sent_again_and_nothing_else() {
     assert_eq!(asked.len(), count + 1, "{asked:?}");
     assert_eq!(asked[1], asked[count]);
     assert_eq!(asked.iter().collect::<std::collections::BTreeSet<_>>().len(), count);
+}
+
+#[test]
+fn what_an_archive_took_and_does_not_keep_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Takes all that it is sent, and has lost the first object when it is asked for the first time.
+    let archive = std::thread::spawn(move || {
+        let (mut stored, mut questions) = (Vec::new(), Vec::new());
+        archive::serve(&listener, 2, |command, data| {
+            if command.field == field::C_STORE_RQ {
+                stored.push(command.sop_instance_uid.clone());
+                return Answer::Status(Status::Success);
+            }
+            assert_eq!(command.field, field::N_ACTION_RQ);
+            // A question is written as the report that all of it is kept.
+            let question = Report::read(data).unwrap();
+            questions.push(question.kept.clone());
+            if questions.len() == 2 {
+                return Answer::Event(1, data.to_vec());
+            }
+            let kept: Vec<_> = question
+                .kept
+                .into_iter()
+                .filter(|uid| *uid != stored[0])
+                .map(|uid| ("1.2".into(), uid))
+                .collect();
+            let item = [
+                element(0x0008, 0x1150, b"1.2"),
+                element(0x0008, 0x1155, stored[0].as_bytes()),
+                // No such object instance.
+                element(0x0008, 0x1197, &0x0112u16.to_le_bytes()),
+            ];
+            let failed = element(0x0008, 0x1198, &element(0xFFFE, 0xE000, &item.concat()));
+            Answer::Event(2, [dimse::request(&question.transaction_uid, &kept), failed].concat())
+        });
+        (stored, questions)
+    });
+    let service = Service::start(&configure(folder.path(), &pacs(port, "")));
+    service.send(&folder.path().join("bleed"));
+    let why = service.wait_for("not_delivered")["why"].clone();
+    assert!(why.as_str().unwrap().contains("1 of its objects are not kept: reason 0112"), "{why}");
+    assert_eq!(service.wait_for("delivered")["confirmed_by"], "storage commitment");
+    let (stored, questions) = archive.join().unwrap();
+    let count = results(folder.path());
+    assert_eq!(stored.len(), count + 1, "{stored:?}");
+    assert_eq!(stored[0], stored[count]);
+    // It is asked for all of them each time: what it keeps now is all that counts.
+    assert!(questions.iter().all(|question| question.len() == count), "{questions:?}");
+    assert_eq!(states(folder.path(), "pacs"), (0, 1, 0));
 }

@@ -359,3 +359,81 @@ fn finish(entry: &Entry, confirmed_by: &'static str, tell: &dyn Fn(News<'_>)) ->
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use dicom_object::FileMetaTableBuilder;
+
+    use super::*;
+
+    /// A file that is an object, as far as an archive's answers are concerned.
+    fn write(folder: &Path, instance_uid: &str) {
+        let meta = FileMetaTableBuilder::new()
+            .media_storage_sop_class_uid("1.2.840.10008.5.1.4.1.1.7")
+            .media_storage_sop_instance_uid(instance_uid)
+            .transfer_syntax("1.2.840.10008.1.2.1")
+            .build()
+            .unwrap();
+        let mut bytes = vec![0; 128];
+        bytes.extend(b"DICM");
+        meta.write(&mut bytes).unwrap();
+        std::fs::write(folder.join(format!("{instance_uid}.dcm")), bytes).unwrap();
+    }
+
+    #[test]
+    fn an_object_that_is_taken_and_not_kept_is_put_aside_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = folder.path().join("objects");
+        std::fs::create_dir(&objects).unwrap();
+        ["1.2.3", "1.2.4"].iter().for_each(|uid| write(&objects, uid));
+        let dicom = serde_json::json!({ "address": "127.0.0.1:1", "ae_title": "PACS" });
+        let to = To::Dicom(serde_json::from_value(dicom).unwrap());
+        let queue = folder.path().join("queue");
+        let (outbox, courier) = outbox_in(queue.clone(), vec![Occasion::Alert], to).unwrap();
+        outbox.post(Occasion::Alert, "1.2", &objects).unwrap();
+        let news: RefCell<Vec<String>> = RefCell::default();
+        let tell = |told: News<'_>| news.borrow_mut().push(format!("{told:?}"));
+        let mut memory = Memory::default();
+        for number in 1..=REFUSALS {
+            let entry = &courier.queue.entries().unwrap()[0];
+            let waiting = entry.waiting().unwrap();
+            // All of them at first, then the one that is lost each time.
+            assert_eq!(waiting.len(), if number == 1 { 2 } else { 1 });
+            waiting.iter().for_each(|path| entry.sent(path).unwrap());
+            entry.ask(&format!("2.25.{number}")).unwrap();
+            let report = Report {
+                transaction_uid: format!("2.25.{number}"),
+                kept: vec!["1.2.3".to_owned()],
+                failed: vec![("1.2.4".to_owned(), 0x0112)],
+            };
+            assert!(outbox.report(&report).unwrap());
+            courier.take_reports(&mut memory, &tell).unwrap();
+            assert!(!courier.queue.has_reports());
+        }
+        let news = news.into_inner();
+        assert_eq!(news.len(), REFUSALS);
+        let (last, before) = news.split_last().unwrap();
+        assert!(before.iter().all(|news| news.starts_with("NotDelivered") && news.contains("reason 0112")));
+        assert!(last.starts_with("Refused") && last.contains("1 of its objects"), "{last}");
+        // Nothing waits; moved back to the pending ones, the lost one alone is tried again.
+        assert!(courier.queue.entries().unwrap().is_empty());
+        let aside = std::fs::read_dir(queue.join("refused")).unwrap().next().unwrap().unwrap().path();
+        assert!(aside.join("1.2.3.sent").exists() && aside.join("1.2.4.dcm").exists());
+    }
+
+    #[test]
+    fn an_answer_says_whether_to_try_again() {
+        for status in [0x0000, 0x0107, 0x0111, 0xB007] {
+            assert_eq!(fate(status), Fate::Taken, "{status:04X}");
+        }
+        for status in [0x0122, 0xA900, 0xC123] {
+            assert!(matches!(fate(status), Fate::Refused(_)), "{status:04X}");
+        }
+        // No room, no rights, an operation that is not served, what nobody knows.
+        for status in [0xA700, 0x0124, 0x0211, 0xFFFF] {
+            assert!(matches!(fate(status), Fate::NotNow(_)), "{status:04X}");
+        }
+    }
+}

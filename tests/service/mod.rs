@@ -13,6 +13,7 @@ use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use serde_json::Value;
 use std::net::TcpStream;
 
+pub mod archive;
 #[cfg(feature = "tls")]
 pub mod certificates;
 pub mod orthanc;
@@ -224,21 +225,27 @@ impl Sender {
 }
 
 fn store_request(message: u16, instance_uid: &str) -> Vec<u8> {
-    let element = |number: u16, value: &[u8]| {
-        let mut value = value.to_vec();
-        value.resize(value.len().next_multiple_of(2), 0);
-        [&[0, 0][..], &number.to_le_bytes(), &(value.len() as u32).to_le_bytes(), &value].concat()
-    };
-    let body = [
-        element(0x0002, CT.as_bytes()),
-        element(0x0100, &1u16.to_le_bytes()),
-        element(0x0110, &message.to_le_bytes()),
-        element(0x0700, &0u16.to_le_bytes()),
-        element(0x0800, &0u16.to_le_bytes()),
-        element(0x1000, instance_uid.as_bytes()),
-    ]
-    .concat();
-    [element(0x0000, &(body.len() as u32).to_le_bytes()), body].concat()
+    command_set(&[
+        (0x0002, CT.as_bytes()),
+        (0x0100, &1u16.to_le_bytes()),
+        (0x0110, &message.to_le_bytes()),
+        (0x0700, &0u16.to_le_bytes()),
+        (0x0800, &0u16.to_le_bytes()),
+        (0x1000, instance_uid.as_bytes()),
+    ])
+}
+
+/// A command set: elements of group 0000 in ascending order, and their length before them.
+pub fn command_set(elements: &[(u16, &[u8])]) -> Vec<u8> {
+    let body: Vec<u8> = elements.iter().flat_map(|(number, value)| element(0, *number, value)).collect();
+    [element(0, 0, &(body.len() as u32).to_le_bytes()), body].concat()
+}
+
+/// An element in implicit VR little endian, with a NUL where its length would be odd.
+pub fn element(group: u16, number: u16, value: &[u8]) -> Vec<u8> {
+    let mut value = value.to_vec();
+    value.resize(value.len().next_multiple_of(2), 0);
+    [&group.to_le_bytes()[..], &number.to_le_bytes(), &(value.len() as u32).to_le_bytes(), &value].concat()
 }
 
 /// The notices in a file.
