@@ -23,5 +23,10 @@ pub fn append(path: &Path, line: &str, doubtful: bool) -> io::Result<()> {
     let torn = end.last().is_some_and(|&byte| byte != b'\n');
     let text = format!("{}{line}\n", if torn { "\n" } else { "" });
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    // A new file has a name only once its folder is durable.
+    match path.parent() {
+        Some(folder) if length == 0 => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
 }

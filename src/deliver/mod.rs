@@ -20,7 +20,7 @@ pub use config::{Destination, Dicom, Stow, To};
 
 use crate::alert::{Occasion, Tries};
 use crate::dimse::{PeerError, Report};
-use crate::spool::SpoolError;
+use crate::spool::{SpoolError, at};
 use objects::Object;
 use queue::{Entry, Queue};
 
@@ -30,7 +30,7 @@ const CONFIRMATION: Duration = Duration::from_secs(300);
 /// Time before a disk that refuses is asked again.
 const DISK: Duration = Duration::from_secs(60);
 
-/// How often an object is refused before it is put aside: half an hour, in which somebody may mend the archive.
+/// How often an object is refused before it is put aside: twenty minutes, in which somebody may mend the archive.
 const REFUSALS: usize = 8;
 
 /// What a courier tells of.
@@ -176,6 +176,22 @@ struct Memory {
     /// How often it was away for an entry: it may be the entry that drives it away, so others go first.
     away: BTreeMap<PathBuf, usize>,
     entries: BTreeMap<PathBuf, Tries>,
+    /// How often an object of an entry was refused, or taken and not kept; not how often there was no room for it.
+    refusals: BTreeMap<PathBuf, usize>,
+}
+
+impl Memory {
+    /// Counts one more refusal; whether it was the last one.
+    fn refused(&mut self, entry: &Entry) -> bool {
+        let refusals = self.refusals.entry(entry.path().to_owned()).or_default();
+        *refusals += 1;
+        *refusals >= REFUSALS
+    }
+
+    /// Whether the next refusal of one of its objects is the last one.
+    fn is_last_try(&self, entry: &Entry) -> bool {
+        self.refusals.get(entry.path()).is_some_and(|refusals| refusals + 1 >= REFUSALS)
+    }
 }
 
 impl Courier {
@@ -206,6 +222,10 @@ impl Courier {
         mut is_fresh: bool,
         tell: &dyn Fn(News<'_>),
     ) -> Result<Duration, SpoolError> {
+        for study_uid in self.queue.put_broken_aside()? {
+            let why = "what was to be sent cannot be read; it is in the folder refused".to_owned();
+            tell(News::Refused { study_uid: &study_uid, why });
+        }
         self.take_reports(memory, tell)?;
         let entries = self.queue.entries()?;
         let mut due: Vec<&Entry> = Vec::with_capacity(entries.len());
@@ -224,11 +244,10 @@ impl Courier {
             if !memory.peer.wait().is_zero() && !is_fresh {
                 break;
             }
-            let tries = memory.entries.entry(entry.path().to_owned()).or_default();
-            if !tries.wait().is_zero() {
+            if !memory.entries.entry(entry.path().to_owned()).or_default().wait().is_zero() {
                 continue;
             }
-            let failed = match self.forward(entry, tries, tell) {
+            let failed = match self.forward(entry, memory, tell) {
                 Ok(()) => {
                     memory.peer = Tries::default();
                     memory.away.remove(entry.path());
@@ -243,7 +262,7 @@ impl Courier {
                 }
                 Err(Failure::Objects(why)) => {
                     memory.peer = Tries::default();
-                    tries.failed();
+                    memory.entries.entry(entry.path().to_owned()).or_default().failed();
                     why
                 }
             };
@@ -254,6 +273,7 @@ impl Courier {
         let left = self.queue.entries()?;
         let is_left = |path: &PathBuf| left.iter().any(|entry| entry.path() == path);
         memory.entries.retain(|path, _| is_left(path));
+        memory.refusals.retain(|path, _| is_left(path));
         memory.away.retain(|path, _| is_left(path));
         let waits =
             left.iter().map(|entry| memory.entries.get(entry.path()).map_or(Duration::ZERO, Tries::wait));
@@ -264,11 +284,16 @@ impl Courier {
     }
 
     /// Brings an entry as far as it goes now.
-    fn forward(&self, entry: &Entry, tries: &mut Tries, tell: &dyn Fn(News<'_>)) -> Result<(), Failure> {
-        let waiting = objects::read(&entry.waiting()?)?;
-        let mut failed: Option<String> = None;
-        let is_last_try = tries.failures() + 1 >= REFUSALS;
+    fn forward(&self, entry: &Entry, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<(), Failure> {
+        let waiting = read(entry, &entry.waiting()?)?;
+        if waiting.is_empty() && !entry.is_begun()? {
+            // None of it can be read.
+            return Ok(finish(entry, "", tell)?);
+        }
+        let (mut failed, mut is_refused): (Option<String>, bool) = (None, false);
+        let is_last_try = memory.is_last_try(entry);
         let mut note = |object: &Object, fate: Fate| -> Result<(), SpoolError> {
+            is_refused |= matches!(fate, Fate::Refused(_));
             match fate {
                 Fate::Taken => entry.sent(&object.path)?,
                 Fate::Refused(why) if is_last_try => entry.refuse(&object.path, &why)?,
@@ -282,6 +307,9 @@ impl Courier {
             To::Dicom(dicom) => dicom,
             To::Stow(stow) => {
                 stow::send(stow, &waiting, &mut note)?;
+                if is_refused {
+                    memory.refused(entry);
+                }
                 return match failed {
                     Some(why) => Err(Failure::Objects(why)),
                     None => Ok(finish(entry, "its answer", tell)?),
@@ -290,11 +318,14 @@ impl Courier {
         };
         let mut association = send::connect(dicom, &waiting)?;
         send::store(&mut association, &waiting, &mut note)?;
+        if is_refused {
+            memory.refused(entry);
+        }
         if let Some(why) = failed {
             association.release();
             return Err(Failure::Objects(why));
         }
-        let sent = objects::read(&entry.taken()?)?;
+        let sent = read(entry, &entry.taken()?)?;
         if !dicom.commit || sent.is_empty() {
             association.release();
             return Ok(finish(entry, "its answer", tell)?);
@@ -307,7 +338,8 @@ impl Courier {
             self.queue.note(&report)?;
         }
         // An archive that takes its time is given more of it.
-        tries.rest(CONFIRMATION * u32::try_from(entry.asked().len()).unwrap_or(1));
+        let rest = CONFIRMATION * u32::try_from(entry.asked().len()).unwrap_or(1);
+        memory.entries.entry(entry.path().to_owned()).or_default().rest(rest);
         Ok(())
     }
 
@@ -315,8 +347,11 @@ impl Courier {
         for (report, path) in self.queue.reports()? {
             let entries = self.queue.entries()?;
             let asked = entries.iter().find(|entry| entry.asked().contains(&report.transaction_uid));
-            if let Some(entry) = asked {
-                let lost: Vec<Object> = objects::read(&entry.taken()?)?
+            // Where objects are to be sent again, on the word of another report, it is asked once more when they are there.
+            if let Some(entry) = asked
+                && entry.waiting()?.is_empty()
+            {
+                let lost: Vec<Object> = read(entry, &entry.taken()?)?
                     .into_iter()
                     .filter(|object| !report.kept.contains(&object.instance_uid))
                     .collect();
@@ -325,9 +360,8 @@ impl Courier {
                 } else {
                     let reason = report.failed.first().map_or(0, |(_, reason)| *reason);
                     let why = format!("{} of its objects are not kept: reason {reason:04X}", lost.len());
-                    let tries = memory.entries.entry(entry.path().to_owned()).or_default();
-                    tries.failed();
-                    let is_last_try = tries.failures() >= REFUSALS;
+                    memory.entries.entry(entry.path().to_owned()).or_default().failed();
+                    let is_last_try = memory.refused(entry);
                     for object in &lost {
                         if is_last_try {
                             entry.refuse(&object.path, &why)?;
@@ -349,9 +383,21 @@ impl Courier {
     }
 }
 
+/// Objects of an entry. One that is none, for somebody else wrote to it or the disk lost it, is put aside, and the others go on.
+fn read(entry: &Entry, paths: &[PathBuf]) -> Result<Vec<Object>, SpoolError> {
+    let mut objects = Vec::with_capacity(paths.len());
+    for path in paths {
+        match Object::of(path, std::fs::read(path).map_err(at(path))?) {
+            Ok(object) => objects.push(object),
+            Err(why) => entry.refuse(path, &format!("it cannot be read: {why}"))?,
+        }
+    }
+    Ok(objects)
+}
+
 /// Notes that there is nothing left to do for an entry.
 fn finish(entry: &Entry, confirmed_by: &'static str, tell: &dyn Fn(News<'_>)) -> Result<(), SpoolError> {
-    let sent = objects::read(&entry.taken()?)?;
+    let sent = read(entry, &entry.taken()?)?;
     let study_uid = entry.study_uid();
     match entry.finish(&sent, confirmed_by)? {
         None => tell(News::Delivered { study_uid, objects: sent.len(), confirmed_by }),
@@ -411,6 +457,11 @@ mod tests {
             assert!(outbox.report(&report).unwrap());
             courier.take_reports(&mut memory, &tell).unwrap();
             assert!(!courier.queue.has_reports());
+            if number < REFUSALS {
+                // The archive says it twice, before the lost one is there again: nothing is delivered by that.
+                assert!(outbox.report(&report).unwrap());
+                courier.take_reports(&mut memory, &tell).unwrap();
+            }
         }
         let news = news.into_inner();
         assert_eq!(news.len(), REFUSALS);
@@ -421,6 +472,39 @@ mod tests {
         assert!(courier.queue.entries().unwrap().is_empty());
         let aside = std::fs::read_dir(queue.join("refused")).unwrap().next().unwrap().unwrap().path();
         assert!(aside.join("1.2.3.sent").exists() && aside.join("1.2.4.dcm").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_read_holds_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = To::Dicom(
+            serde_json::from_value(serde_json::json!({
+                "address": "127.0.0.1:1", "ae_title": "PACS",
+            }))
+            .unwrap(),
+        );
+        let queue = folder.path().join("queue");
+        let (outbox, courier) = outbox_in(queue.clone(), vec![Occasion::Alert], to).unwrap();
+        for study_uid in ["1.2", "1.3", "1.4"] {
+            let objects = folder.path().join(study_uid);
+            std::fs::create_dir(&objects).unwrap();
+            write(&objects, &format!("{study_uid}.9"));
+            outbox.post(Occasion::Alert, study_uid, &objects).unwrap();
+        }
+        let entries = courier.queue.entries().unwrap();
+        let broken = entries[0].waiting().unwrap().remove(0);
+        std::fs::write(&broken, "no object").unwrap();
+        std::fs::write(entries[1].path().join("about.json"), "nobody's").unwrap();
+        let news: RefCell<Vec<String>> = RefCell::default();
+        let tell = |told: News<'_>| news.borrow_mut().push(format!("{told:?}"));
+        // Nobody listens there, and that is all that is wrong with the last one.
+        let mut memory = Memory::default();
+        courier.round(&mut memory, true, &tell).unwrap();
+        let news = news.into_inner();
+        assert!(news[0].starts_with("Refused") && news[0].contains("1.3"), "{news:?}");
+        assert!(news[1].starts_with("Refused") && news[1].contains("1.2") && news[1].contains("too short"));
+        assert!(news[2].starts_with("NotDelivered") && news[2].contains("127.0.0.1:1"), "{news:?}");
+        assert_eq!(courier.queue.entries().unwrap().len(), 1);
     }
 
     #[test]

@@ -1,14 +1,10 @@
 //! Result objects, as they are sent: files that this program wrote.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::uids;
 use dicom_object::{FileMetaTable, InMemDicomObject};
 use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
-
-use crate::spool::SpoolError;
 
 /// Bytes before the data set that the meta group's length does not count: preamble, prefix, the length itself.
 const BEFORE_META: usize = 128 + 4 + 12;
@@ -28,8 +24,11 @@ pub struct Object {
 }
 
 impl Object {
-    fn read(path: &Path) -> Result<Object, String> {
-        let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    /// The object that a file has.
+    ///
+    /// # Errors
+    /// It has none, and why.
+    pub fn of(path: &Path, bytes: Vec<u8>) -> Result<Object, String> {
         let meta = bytes.get(128..).ok_or("it is too short")?;
         let meta = FileMetaTable::from_reader(meta).map_err(|error| error.to_string())?;
         let uid = |text: &str| text.trim_end_matches(['\0', ' ']).to_owned();
@@ -49,7 +48,7 @@ impl Object {
 
     /// One with this UID, for tests.
     #[cfg(test)]
-    pub fn of(instance_uid: &str) -> Object {
+    pub fn sample(instance_uid: &str) -> Object {
         let (path, syntax) = (PathBuf::new(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned());
         let (bytes, instance_uid) = (b"object".to_vec(), instance_uid.to_owned());
         Object { path, bytes, class_uid: "1.2".to_owned(), instance_uid, syntax, data_at: 0 }
@@ -76,21 +75,4 @@ impl Object {
             .map_err(|error| error.to_string())?;
         Ok(bytes)
     }
-}
-
-/// Reads objects.
-///
-/// # Errors
-/// One of them cannot be: somebody else wrote there.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<Object>, SpoolError> {
-    let read = |path: &PathBuf| {
-        Object::read(path).map_err(|why| SpoolError::Io {
-            path: path.clone(),
-            source: std::io::Error::new(
-                ErrorKind::InvalidData,
-                format!("a result object cannot be read: {why}"),
-            ),
-        })
-    };
-    paths.iter().map(read).collect()
 }

@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::objects::Object;
 use crate::dimse::Report;
-use crate::spool::{SpoolError, at, make_folder, move_durably, sync_folder, write_durably};
+use crate::spool::{SpoolError, at, make_folder, move_durably, names, sync_folder, write_durably};
 
 /// As many transactions of an entry are remembered; at an hour each, half a day.
 const MOST_ASKED: usize = 12;
@@ -40,6 +40,13 @@ struct About {
     study_uid: String,
     /// Milliseconds since 1970.
     since_ms: u64,
+}
+
+impl About {
+    /// Of an entry; None where somebody else wrote there.
+    fn read(entry: &Path) -> Option<About> {
+        serde_json::from_slice(&fs::read(entry.join("about.json")).ok()?).ok()
+    }
 }
 
 /// The objects of one verdict, on their way.
@@ -144,16 +151,28 @@ impl Queue {
                 remove(&path)?;
                 continue;
             }
-            let about = fs::read(path.join("about.json")).ok();
-            match about.and_then(|about| serde_json::from_slice(&about).ok()) {
-                Some(about) => entries.push(Entry { queue: self.folder.clone(), path, about }),
-                // Somebody else wrote here. It is kept, and does not hold up the others.
-                None => move_durably(&path, &self.folder.join("refused").join(format!("{id}-broken")))?,
+            if let Some(about) = About::read(&path) {
+                entries.push(Entry { queue: self.folder.clone(), path, about });
             }
         }
         entries
             .sort_by(|one, other| (one.about.since_ms, &one.path).cmp(&(other.about.since_ms, &other.path)));
         Ok(entries)
+    }
+
+    /// Moves what is no entry, for somebody else wrote there, to what is refused: it is kept, and holds up no other. The studies whose
+    /// they are, by their names.
+    pub fn put_broken_aside(&self) -> Result<Vec<String>, SpoolError> {
+        let pending = self.folder.join("pending");
+        let mut studies = Vec::new();
+        for id in names(&pending)? {
+            let path = pending.join(&id);
+            if About::read(&path).is_none() {
+                move_durably(&path, &self.folder.join("refused").join(format!("{id}-broken")))?;
+                studies.push(id.split('-').next().unwrap_or_default().to_owned());
+            }
+        }
+        Ok(studies)
     }
 
     /// Takes a report, if an entry waits for it.

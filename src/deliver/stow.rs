@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn object(instance_uid: &str) -> Object {
-        Object::of(instance_uid)
+        Object::sample(instance_uid)
     }
 
     fn told(status: u16, text: &str) -> Option<Fate> {
