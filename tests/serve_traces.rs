@@ -102,6 +102,86 @@ fn a_study_that_is_judged_again_gives_the_same_bytes() {
     assert_eq!(of(folder.path(), &["replay", "1.2.3"]).0, 2);
 }
 
+/// The warning codes of the report on the only study.
+fn warnings(folder: &Path) -> Vec<String> {
+    let study = fs::read_dir(folder.join("spool/studies")).unwrap().next().unwrap().unwrap();
+    let report = fs::read_to_string(study.path().join("results/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let codes = report["warnings"].as_array().unwrap().iter();
+    codes.map(|warning| warning["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_verdict_that_takes_something_back_says_so_and_is_the_same_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let bleed = folder.path().join("bleed");
+    // The lowest four slices show no hematoma, and have no gap.
+    let options = ["phantom", "-o", bleed.to_str().unwrap(), "--slices", "14"];
+    assert_eq!(run(&[&options[..], BLEED].concat()).0, 0);
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\n"));
+    let slices = slices(&bleed);
+    let send = |slices: &[Slice]| {
+        let mut sender = service.associate().unwrap();
+        slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+        sender.release();
+    };
+    send(&slices[..4]);
+    let first = service.wait_for("verdict");
+    assert_eq!((&first["outcome"], &first["revision"]), (&"no_alert".into(), &"1".into()));
+    assert!(!warnings(folder.path()).contains(&"verdict_revised".to_owned()));
+    // The sender may be slow, so that the study counts as whole more than once; the last verdict is what counts.
+    send(&slices[4..]);
+    let revised = loop {
+        let verdict = service.wait_for("verdict");
+        if verdict["objects"] == "14" {
+            break verdict;
+        }
+    };
+    assert_eq!((&revised["outcome"], &revised["revision"]), (&"alert".into(), &"2".into()));
+    assert!(warnings(folder.path()).contains(&"verdict_revised".to_owned()));
+    // Whoever was told of the first is told of the second.
+    while service.wait_for("told")["notice"] != "2-alert" {}
+    let notices = service::notices(&folder.path().join("alerts.jsonl"));
+    let told: Vec<_> = notices.iter().map(|notice| (&notice["occasion"], &notice["revision"])).collect();
+    assert!(told.contains(&(&"no_alert".into(), &1.into())) && told.contains(&(&"alert".into(), &2.into())));
+    // Nothing in the objects tells that any more: it stands with the verdict.
+    let study = revised["study"].as_str().unwrap();
+    let (code, _, complaint) = of(folder.path(), &["replay", study]);
+    assert_eq!(code, 0, "{complaint}");
+}
+
+#[test]
+fn an_early_alert_that_is_withdrawn_is_known_to_whoever_judges_later() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("clean"), &["--seed", "2"]);
+    let config = configure(folder.path(), "[study]\nsettled_s = 0\n");
+    let slices = slices(&folder.path().join("clean"));
+    let service = Service::start(&config);
+    let mut sender = service.associate().unwrap();
+    assert_eq!(sender.store(&slices[0]), Some(0));
+    // As a service leaves it that was killed behind its early alert.
+    let study = fs::read_dir(folder.path().join("spool/studies")).unwrap().next().unwrap().unwrap();
+    fs::write(study.path().join("early"), "").unwrap();
+    service.kill();
+    let service = Service::start(&config);
+    let mut sender = service.associate().unwrap();
+    slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+    sender.release();
+    let verdict = service.wait_for("verdict");
+    assert_eq!(verdict["outcome"], "no_alert");
+    assert!(warnings(folder.path()).contains(&"early_alert_withdrawn".to_owned()));
+    // What a process left that was killed while it wrote is none of the results.
+    let results = study.path().join("results");
+    fs::write(results.join(".hemapatch-half"), "half").unwrap();
+    let mut sender = service.associate().unwrap();
+    let one_more = Slice { instance_uid: "1.2.3".into(), ..slices[0].clone() };
+    assert_eq!(sender.store(&one_more), Some(0xA900));
+    sender.release();
+    service.wait_for("verdict");
+    let (code, _, complaint) = of(folder.path(), &["replay", verdict["study"].as_str().unwrap()]);
+    assert_eq!(code, 0, "{complaint}");
+}
+
 #[test]
 fn objects_that_were_refused_are_said_in_the_report_once() {
     let folder = tempfile::tempdir().unwrap();

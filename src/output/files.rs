@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::dicom::{self, Findings};
 use super::montage::Montage;
-use super::{OutputError, chart, json, write_atomically, write_png};
+use super::{OutputError, UNFINISHED, chart, json, write_atomically, write_png};
 use crate::limits::Limits;
 use crate::patch::Grid;
 use crate::series::Series;
@@ -96,6 +96,19 @@ pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> 
     }
     let line = json::line(report)?;
     write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())
+}
+
+/// Removes what a process that was killed while it wrote into a folder left there. Nobody else may be writing into it.
+///
+/// # Errors
+/// [`OutputError::NotWritable`], which names the file.
+pub fn clear_unfinished(folder: &Path) -> Result<(), OutputError> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            remove_old(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Those of an earlier report are removed.

@@ -22,6 +22,9 @@ use crate::study::Trace;
 /// Stands in every picture and on every page that leaves the program.
 pub const RESEARCH_USE: &str = "RESEARCH USE ONLY - not a medical device";
 
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".hemapatch-";
+
 /// Writes a file so that a reader sees the old contents or the new ones, never a part.
 ///
 /// The bytes go to a temporary file in the same folder, which then takes the name.
@@ -37,7 +40,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), OutputError>
     };
     std::fs::create_dir_all(folder).map_err(not_writable)?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".hemapatch-");
+    builder.prefix(UNFINISHED);
     // Temporary files are private by default; a report is as readable as any file of its user.
     #[cfg(unix)]
     let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -13,8 +13,10 @@ use serde_json::value::RawValue;
 
 use super::config::{Config, Study as Settings};
 use super::journal::Journal;
+use super::open::{Open, objects_in};
 use super::process::Process;
 use super::retention::{Round, Rounds, forget, studies_in};
+use super::said::{Said, note_early, was_early};
 use super::verdict::{self, Verdict};
 use super::worker::{Answer, Request};
 use crate::alert::{Channel, Notice, Occasion, Tries};
@@ -41,23 +43,6 @@ pub enum Happening {
     Ended { association: u64 },
 }
 
-/// A study that is not done with.
-struct Open {
-    /// Objects that are in the spool, as they were counted last.
-    objects: usize,
-    /// Whether some came since.
-    has_more: bool,
-    /// How many of them were looked at.
-    looked_at: usize,
-    /// Whether those looked at last have no gap.
-    without_gaps: bool,
-    last: Instant,
-    /// Associations that sent some, and have not ended.
-    senders: BTreeSet<u64>,
-    /// How often a worker died of it.
-    deaths: u32,
-}
-
 /// The studies of a spool.
 pub struct Studies<'a> {
     spool: &'a Spool,
@@ -72,8 +57,8 @@ pub struct Studies<'a> {
     journal: &'a Journal,
     open: BTreeMap<String, Open>,
     process: Option<Process>,
-    /// Tries to start one.
-    starts: Tries,
+    /// What keeps it from its work that is no study's fault: it cannot be started, the disk is full.
+    hindrances: Tries,
 }
 
 impl<'a> Studies<'a> {
@@ -96,7 +81,7 @@ impl<'a> Studies<'a> {
             journal,
             open: BTreeMap::new(),
             process: None,
-            starts: Tries::default(),
+            hindrances: Tries::default(),
         };
         // What a crash left half removed.
         studies.finish_purges()?;
@@ -120,6 +105,7 @@ impl<'a> Studies<'a> {
                 studies.open.insert(study_uid, Open::new(objects));
             }
         }
+        studies.tell_strays();
         Ok(studies)
     }
 
@@ -169,14 +155,7 @@ impl<'a> Studies<'a> {
         match happening {
             Happening::Arrived { study_uid, association, again } => {
                 let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
-                open.has_more = true;
-                // Whoever sends the same for ever does not keep a study from its verdict.
-                if !again {
-                    open.last = Instant::now();
-                }
-                if association > 0 {
-                    open.senders.insert(association);
-                }
+                open.arrive(association, again);
             }
             Happening::Refused { study_uid, why } => {
                 self.refused.entry(study_uid).or_default().insert(why);
@@ -198,7 +177,7 @@ impl<'a> Studies<'a> {
     fn patience(&self) -> Duration {
         let due = self.open.values().map(|open| open.due(self.settings));
         let due = due.min().unwrap_or(Duration::from_secs(3600)).min(self.rounds.due());
-        due.max(self.starts.wait()).max(Duration::from_millis(1))
+        due.max(self.hindrances.wait()).max(Duration::from_millis(1))
     }
 
     /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
@@ -260,7 +239,15 @@ impl<'a> Studies<'a> {
                 self.finish_purges()?;
             }
         }
+        self.tell_strays();
         Ok(())
+    }
+
+    /// What was found in the spool that does not belong there; its name, which may be a study's, is told to nobody.
+    fn tell_strays(&self) {
+        for folder in self.spool.take_strays() {
+            self.journal.tell("put_aside", &[("what", &format!("an entry of {folder}"))]);
+        }
     }
 
     fn finish_purges(&self) -> Result<(), SpoolError> {
@@ -293,12 +280,17 @@ impl<'a> Studies<'a> {
                     if let Some(open) = self.open.get_mut(&study_uid) {
                         (open.looked_at, open.without_gaps) = (seen, without_gaps);
                     }
-                    if let Some(line) = early {
+                    let folder = self.spool.study(&study_uid);
+                    // Another worker may have said so.
+                    if let Some(line) = early
+                        && !was_early(&folder)
+                    {
                         self.journal.tell("early_alert", &[("study", &study_uid)]);
                         self.post(&study_uid, Occasion::Early, 0, &raw(line))?;
+                        note_early(&folder)?;
                     }
                 }
-                None if !self.starts.wait().is_zero() => return Ok(false),
+                None if !self.hindrances.wait().is_zero() => return Ok(false),
                 // The verdict will say what is wrong with it.
                 _ => {
                     if let Some(open) = self.open.get_mut(&study_uid) {
@@ -311,9 +303,9 @@ impl<'a> Studies<'a> {
     }
 
     /// Of the studies that ask for something, the one of which something came last: the patient may still be there. And how many
-    /// they are; none while no process can be started.
+    /// they are; none while something else than a study is in the way.
     fn freshest(&self, asks: impl Fn(&Open) -> bool) -> (Option<String>, usize) {
-        if !self.starts.wait().is_zero() {
+        if !self.hindrances.wait().is_zero() {
             return (None, 0);
         }
         let asking = self.open.iter().filter(|(_, open)| asks(open));
@@ -326,10 +318,12 @@ impl<'a> Studies<'a> {
         let (freshest, count) = self.freshest(|open| open.due(self.settings).is_zero());
         if let Some(study_uid) = freshest {
             let Some(open) = self.open.get(&study_uid) else { return Ok(false) };
-            let (objects, deaths, last) = (open.objects, open.deaths, open.last);
+            let (objects, deaths, arrived) = (open.objects, open.deaths, open.arrived);
             let folder = self.spool.study(&study_uid);
             let results = folder.join("results");
             let refused: Vec<String> = self.reasons(&study_uid).into_iter().collect();
+            let before = self.verdict(&study_uid)?;
+            let said = Said::of(&folder, before.as_ref());
             let (outcome, report) = if deaths >= 2 {
                 // Those of an earlier verdict do not go with this one.
                 let _ = fs::remove_dir_all(&results);
@@ -340,6 +334,7 @@ impl<'a> Studies<'a> {
                     objects: folder.join("objects"),
                     results: results.clone(),
                     refused: refused.clone(),
+                    said: said.clone(),
                 };
                 match self.ask(&study_uid, &request) {
                     Some(Answer::Judged { outcome, report }) => {
@@ -347,20 +342,20 @@ impl<'a> Studies<'a> {
                         (outcome, report)
                     }
                     // Tried once more; after that, it is refused.
-                    _ => return Ok(self.starts.wait().is_zero()),
+                    _ => return Ok(self.hindrances.wait().is_zero()),
                 }
             };
-            let before = self.verdict(&study_uid)?;
             let revision = match &before {
                 Some(before) if before.outcome == outcome => before.revision,
                 Some(before) => before.revision + 1,
                 None => 1,
             };
-            let verdict = Verdict { revision, outcome, objects, refused: refused.len(), report: raw(report) };
+            let (refused, report) = (refused.len(), raw(report));
+            let verdict = Verdict { revision, outcome, objects, refused, said, report };
             // Strings and numbers always serialize.
             let line = serde_json::to_string(&verdict).unwrap_or_default();
             write_durably(&folder.join(verdict::FILE), line.as_bytes())?;
-            self.journal.vitals.verdict_after(last.elapsed());
+            self.journal.vitals.verdict_after(arrived.elapsed());
             self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
             if objects_in(&folder.join("objects")) == objects {
@@ -379,15 +374,21 @@ impl<'a> Studies<'a> {
             Ok(process) => process,
             // Nothing is known of the study; what is wrong is the machine.
             Err(why) => {
-                self.starts.failed();
+                self.hindrances.failed();
                 self.journal.tell("worker_not_started", &[("why", &why)]);
                 return None;
             }
         };
-        self.starts = Tries::default();
         match process.ask(request, Duration::from_secs(self.settings.seconds)) {
+            Ok(Answer::NotWritten { why }) => {
+                self.process = Some(process);
+                self.hindrances.failed();
+                self.journal.tell("not_judged", &[("study", study_uid), ("why", &why)]);
+                None
+            }
             Ok(answer) => {
                 self.process = Some(process);
+                self.hindrances = Tries::default();
                 Some(answer)
             }
             Err(why) => {
@@ -454,30 +455,6 @@ impl<'a> Studies<'a> {
     }
 }
 
-impl Open {
-    fn new(objects: usize) -> Open {
-        Open {
-            objects,
-            has_more: false,
-            looked_at: 0,
-            without_gaps: false,
-            last: Instant::now(),
-            senders: BTreeSet::new(),
-            deaths: 0,
-        }
-    }
-
-    /// Time until it counts as whole, should nothing happen.
-    fn due(&self, settings: &Settings) -> Duration {
-        let seconds = if self.without_gaps && self.senders.is_empty() && self.looked_at == self.objects {
-            settings.settled_s
-        } else {
-            settings.quiet_s
-        };
-        Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
-    }
-}
-
 /// Makes the names of results durable; their contents are.
 fn make_durable(results: &Path) -> Result<(), SpoolError> {
     for folder in [&results.join("dicom"), results] {
@@ -493,11 +470,6 @@ pub fn reasons(study: &Path) -> BTreeSet<String> {
     let text = fs::read(study.join(REFUSED)).unwrap_or_default();
     // Written whole; whoever wrote something else there took away a warning, and no more.
     serde_json::from_slice(&text).unwrap_or_default()
-}
-
-/// Objects in a folder; 0 where it is not there yet.
-fn objects_in(objects: &Path) -> usize {
-    fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
 }
 
 /// The report on a study that brings its worker down.

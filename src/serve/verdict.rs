@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::said::Said;
 use crate::alert::Occasion;
 use crate::model::sha256_hex;
 
@@ -21,6 +22,9 @@ pub struct Verdict {
     /// For how many reasons others are missing.
     #[serde(default)]
     pub refused: usize,
+    /// What was said before, which it may take back.
+    #[serde(default)]
+    pub said: Said,
     /// The report.
     pub report: Box<RawValue>,
 }

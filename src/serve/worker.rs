@@ -11,11 +11,12 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::ServeError;
+use super::said::{self, Said};
 use crate::alert::Occasion;
 use crate::limits::Limits;
-use crate::output::{files, json};
+use crate::output::{OutputError, files, json};
 use crate::series::{self, Assembly, Headers};
-use crate::study::{Early, Outcome, RefusalCode, Report, Triage, Warning, is_without_gaps};
+use crate::study::{Early, RefusalCode, Triage, Warning, is_without_gaps};
 
 /// What a worker is asked. Folders hold the objects of one study.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +39,8 @@ pub enum Request {
         results: PathBuf,
         /// Why objects of it are missing.
         refused: Vec<String>,
+        /// What was said of it before.
+        said: Said,
     },
 }
 
@@ -59,6 +62,11 @@ pub enum Answer {
         /// The report's line.
         report: String,
     },
+    /// It has, and the disk does not take the results: no fault of the study's.
+    NotWritten {
+        /// What the system said.
+        why: String,
+    },
 }
 
 /// What is known of a study between two requests.
@@ -71,7 +79,7 @@ struct Known {
 /// Answers requests until there are no more.
 ///
 /// # Errors
-/// Standard output is gone, or results cannot be written.
+/// Standard output is gone, or there are no results to write.
 pub fn work(mut triage: Triage, requests: impl BufRead, mut answers: impl Write) -> Result<(), ServeError> {
     let limits = Limits::default();
     let mut studies: BTreeMap<String, Known> = BTreeMap::new();
@@ -84,11 +92,21 @@ pub fn work(mut triage: Triage, requests: impl BufRead, mut answers: impl Write)
                 let known = studies.entry(study_uid).or_default();
                 look(&mut triage, known, &objects, &limits)?
             }
-            Request::Judge { study_uid, objects, results, refused } => {
+            Request::Judge { study_uid, objects, results, refused, said } => {
                 let known = studies.remove(&study_uid).unwrap_or_default();
-                let job =
-                    Job { study_uid: &study_uid, objects: &objects, results: &results, refused: &refused };
-                judge(&mut triage, known, &job, &limits)?
+                let job = Job {
+                    study_uid: &study_uid,
+                    objects: &objects,
+                    results: &results,
+                    refused: &refused,
+                    said: &said,
+                };
+                match judge(&mut triage, known.headers, &job, &limits) {
+                    Err(ServeError::Output(OutputError::NotWritable { source, .. })) => {
+                        Answer::NotWritten { why: source.to_string() }
+                    }
+                    judged => judged?,
+                }
             }
         };
         // Strings and booleans always serialize.
@@ -128,6 +146,8 @@ pub struct Job<'a> {
     pub results: &'a Path,
     /// Why objects of it are missing.
     pub refused: &'a [String],
+    /// What was said of it before.
+    pub said: &'a Said,
 }
 
 /// Judges a study as if it had come all at once.
@@ -135,17 +155,17 @@ pub struct Job<'a> {
 /// # Errors
 /// Results cannot be written.
 pub fn judge_afresh(triage: &mut Triage, job: &Job<'_>) -> Result<Answer, ServeError> {
-    judge(triage, Known::default(), job, &Limits::default())
+    judge(triage, Headers::default(), job, &Limits::default())
 }
 
 fn judge(
     triage: &mut Triage,
-    mut known: Known,
+    mut headers: Headers,
     job: &Job<'_>,
     limits: &Limits,
 ) -> Result<Answer, ServeError> {
     let since = Instant::now();
-    let assembly = assemble(&mut known.headers, job.objects, limits);
+    let assembly = assemble(&mut headers, job.objects, limits);
     let mut drawing = files::Drawing::with_objects(limits);
     let mut report = match assembly.studies.first() {
         Some(study) => triage.judge(study, since, &mut drawing),
@@ -153,22 +173,15 @@ fn judge(
     };
     report.warnings.extend(assembly.warnings());
     report.warnings.extend(job.refused.iter().map(|why| Warning::new("refused_object", why.clone())));
-    known.early.compare(&mut report);
+    job.said.compare(&mut report);
+    files::clear_unfinished(job.results)?;
     files::write(job.results, &report, drawing.pictures())?;
-    Ok(Answer::Judged { outcome: outcome(&report), report: json::line(&report)? })
+    Ok(Answer::Judged { outcome: said::outcome(&report), report: json::line(&report)? })
 }
 
 fn unread(assembly: &Assembly) -> String {
     let first = assembly.unread.first().map(ToString::to_string);
     first.unwrap_or_else(|| "no object of the study can be read".to_owned())
-}
-
-fn outcome(report: &Report) -> Occasion {
-    match report.outcome {
-        Outcome::Alert { .. } => Occasion::Alert,
-        Outcome::NoAlert { .. } => Occasion::NoAlert,
-        Outcome::Refused(_) => Occasion::Refused,
-    }
 }
 
 /// Standard input and output as a worker's.

@@ -50,6 +50,8 @@ pub struct Spool {
     reserve_bytes: u64,
     /// Studies whose folders are known to be durable.
     durable: Mutex<BTreeSet<String>>,
+    /// Folders in which something was found that does not belong there, for whoever tells of it.
+    strays: Mutex<Vec<String>>,
     /// Held by whoever puts an object into a study; alone, by whoever removes one.
     names: RwLock<()>,
     /// Number of the next draft.
@@ -170,6 +172,7 @@ impl Spool {
             folder: folder.to_owned(),
             reserve_bytes,
             durable: Mutex::new(BTreeSet::new()),
+            strays: Mutex::default(),
             names: RwLock::new(()),
             next: AtomicU64::new(0),
             _lock: lock,
@@ -221,7 +224,12 @@ impl Spool {
     /// # Errors
     /// The disk.
     pub fn studies(&self) -> Result<Vec<String>, SpoolError> {
-        let folder = self.folder.join("studies");
+        self.studies_in("studies")
+    }
+
+    /// The UIDs that folders in one of the spool's are called by, in order. What is called otherwise is put aside.
+    fn studies_in(&self, name: &str) -> Result<Vec<String>, SpoolError> {
+        let folder = self.folder.join(name);
         let mut studies = Vec::new();
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
             let entry = entry.map_err(at(&folder))?;
@@ -229,7 +237,7 @@ impl Spool {
                 Ok(name) if is_name(&name) && entry.file_type().is_ok_and(|kind| kind.is_dir()) => {
                     studies.push(name);
                 }
-                _ => self.put_aside(&entry.path())?,
+                _ => self.put_stray_aside(&entry.path(), name)?,
             }
         }
         studies.sort();
@@ -259,11 +267,7 @@ impl Spool {
     /// # Errors
     /// The disk.
     pub fn purging(&self) -> Result<Vec<String>, SpoolError> {
-        let folder = self.folder.join("purging");
-        let name = |entry: io::Result<fs::DirEntry>| {
-            Ok(entry.map_err(at(&folder))?.file_name().to_string_lossy().into_owned())
-        };
-        fs::read_dir(&folder).map_err(at(&folder))?.map(name).collect()
+        self.studies_in("purging")
     }
 
     /// Removes a study that was taken out.
@@ -291,11 +295,28 @@ impl Spool {
         path.parent().map_or(Ok(()), sync_folder)
     }
 
+    /// The same of what is none of ours in one of the spool's folders.
+    fn put_stray_aside(&self, path: &Path, folder: &str) -> Result<(), SpoolError> {
+        self.put_aside(path)?;
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
+        Ok(())
+    }
+
+    /// The folders in which something was found, since this was asked last, that does not belong there, and was put aside.
+    pub fn take_strays(&self) -> Vec<String> {
+        std::mem::take(&mut *self.strays.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn clear_drafts(&self) -> Result<(), SpoolError> {
         let folder = self.folder.join("incoming");
         for entry in fs::read_dir(&folder).map_err(at(&folder))? {
-            let path = entry.map_err(at(&folder))?.path();
-            fs::remove_file(&path).map_err(at(&path))?;
+            let entry = entry.map_err(at(&folder))?;
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.put_stray_aside(&path, "incoming")?;
+            } else {
+                fs::remove_file(&path).map_err(at(&path))?;
+            }
         }
         Ok(())
     }

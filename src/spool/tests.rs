@@ -89,6 +89,15 @@ fn what_does_not_belong_is_put_aside() {
     assert_eq!(spool.studies().unwrap(), ["1.2"]);
     assert_eq!(fs::read(folder.path().join("aside/1-notes.txt")).unwrap(), b"notes.txt");
     assert_eq!(fs::read(folder.path().join("aside/1-1.2..")).unwrap(), b"1.2..");
+    assert_eq!(spool.take_strays(), ["studies", "studies"]);
+    drop(spool);
+    // Nor does it keep a service from its start.
+    fs::create_dir(folder.path().join("incoming/folder")).unwrap();
+    fs::write(folder.path().join("purging/1.2.4"), "a file").unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    assert_eq!(spool.purging().unwrap(), [""; 0]);
+    assert_eq!(spool.take_strays(), ["incoming", "purging"]);
+    assert!(folder.path().join("aside/1-folder").is_dir() && folder.path().join("aside/1-1.2.4").is_file());
 }
 
 #[test]

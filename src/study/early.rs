@@ -96,9 +96,8 @@ impl Early {
 
     /// Adds to a verdict that an early alert preceded it and was wrong.
     pub fn compare(&self, report: &mut Report) {
-        if self.alerted && !matches!(report.outcome, Outcome::Alert { .. }) {
-            let detail = "the whole study does not bear out what its first slices gave reason for";
-            report.warnings.push(Warning::new("early_alert_withdrawn", detail));
+        if self.alerted {
+            compare_with_early_alert(report);
         }
     }
 
@@ -140,6 +139,14 @@ impl Early {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Adds to a verdict which an early alert preceded, if it is another, that it is withdrawn.
+pub fn compare_with_early_alert(report: &mut Report) {
+    if !matches!(report.outcome, Outcome::Alert { .. }) {
+        let detail = "the whole study does not bear out what its first slices gave reason for";
+        report.warnings.push(Warning::new("early_alert_withdrawn", detail));
     }
 }
 

@@ -12,7 +12,7 @@ mod report;
 mod tissue;
 mod verdict;
 
-pub use early::{Early, EarlyAlert, is_without_gaps};
+pub use early::{Early, EarlyAlert, compare_with_early_alert, is_without_gaps};
 pub use report::{Outcome, Refusal, RefusalCode, Report, Rules, SliceReport, Timings, Trace, Warning};
 
 use crate::engine::{self, Engine, EngineError, EngineOptions};

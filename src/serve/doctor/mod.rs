@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::config::{Config, Receive, Study};
 use super::process::Process;
+use super::said::Said;
 use super::worker::{Answer, Request};
 use crate::alert::Occasion;
 use crate::net::Standing;
@@ -134,7 +135,8 @@ fn judging(settings: &Study) -> Result<String, String> {
     let since = Instant::now();
     let mut process = Process::start(settings)?;
     // Reports on studies that cannot be read are called so; no other.
-    let request = Request::Judge { study_uid: "2.25.0".to_owned(), objects, results, refused: Vec::new() };
+    let (study_uid, refused) = ("2.25.0".to_owned(), Vec::new());
+    let request = Request::Judge { study_uid, objects, results, refused, said: Said::default() };
     match process.ask(&request, Duration::from_secs(settings.seconds))? {
         Answer::Judged { outcome: Occasion::Alert, .. } => {
             let seconds = since.elapsed().as_secs_f64();
@@ -145,6 +147,7 @@ fn judging(settings: &Study) -> Result<String, String> {
         Answer::Judged { outcome, .. } => {
             Err(format!("a drawn hematoma of {volume_ml} mL does not alert: {}", outcome.name()))
         }
+        Answer::NotWritten { why } => Err(format!("results cannot be written: {why}")),
         Answer::Looked { .. } => Err("the worker said what it should not".to_owned()),
     }
 }
