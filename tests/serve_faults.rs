@@ -142,6 +142,27 @@ fn a_study_that_takes_all_memory_is_refused_and_the_service_receives() {
 }
 
 #[test]
+fn a_disk_that_takes_no_results_refuses_no_study() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), AT_ONCE));
+    let slices = slices(&folder.path().join("bleed"));
+    let mut sender = service.associate().unwrap();
+    assert_eq!(sender.store(&slices[0]), Some(0));
+    let study = entries(&folder.path().join("spool/studies")).remove(0);
+    // Where the folder of results is to be, nothing can be written.
+    fs::write(study.join("results"), "in the way").unwrap();
+    slices[1..].iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+    sender.release();
+    // More often than a study may bring its process down.
+    for _ in 0..3 {
+        service.wait_for("not_judged");
+    }
+    fs::remove_file(study.join("results")).unwrap();
+    assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+}
+
+#[test]
 fn what_somebody_wrote_into_the_spool_is_put_aside_and_nobody_is_told_again() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);
