@@ -17,12 +17,14 @@ use service::{Service, configure, slices};
 /// What a disk has for sure.
 #[derive(Default)]
 struct Disk {
-    /// Bytes that were written to a file, by the name that it was opened by, and how many of them are durable.
+    /// Bytes that were written to a file, by its first name, and how many of them are durable.
     files: BTreeMap<String, (usize, usize)>,
     /// Names that were given, and are not durable yet, with what they are names of.
     names: BTreeMap<String, String>,
     /// Names that are durable, with what they are names of.
     durable: BTreeMap<String, String>,
+    /// Names that are durable and were taken away, which is not.
+    gone: BTreeSet<String>,
 }
 
 fn parent(path: &str) -> &str {
@@ -34,16 +36,45 @@ impl Disk {
         self.names.insert(path.to_owned(), of.to_owned());
     }
 
+    /// What has a name, as whoever looks for it now finds it.
+    fn known(&self, path: &str) -> Option<&String> {
+        let durable = || self.durable.get(path).filter(|_| !self.gone.contains(path));
+        self.names.get(path).or_else(durable)
+    }
+
     /// The file that has a name, if that is known.
     fn file(&self, path: &str) -> String {
-        self.names.get(path).or_else(|| self.durable.get(path)).cloned().unwrap_or_else(|| path.to_owned())
+        self.known(path).cloned().unwrap_or_else(|| path.to_owned())
+    }
+
+    /// A file that is opened to be written: a new one, or one that is added to.
+    fn open(&mut self, path: &str) {
+        if self.known(path).is_none() {
+            // Another one may have had this name before.
+            let file =
+                (0..).map(|n| format!("{path} {n}")).find(|file| !self.files.contains_key(file)).unwrap();
+            self.files.insert(file.clone(), (0, 0));
+            self.name(path, &file);
+        }
+    }
+
+    /// A name that a file has no longer. Synced before it is given again, it never was one.
+    fn unname(&mut self, path: &str) {
+        self.names.remove(path);
+        if self.durable.contains_key(path) {
+            self.gone.insert(path.to_owned());
+        }
     }
 
     fn sync(&mut self, path: &str) {
-        if let Some((written, durable)) = self.files.get_mut(path) {
+        let file = self.file(path);
+        if let Some((written, durable)) = self.files.get_mut(&file) {
             *durable = *written;
             return;
         }
+        let (gone, left) = std::mem::take(&mut self.gone).into_iter().partition(|name| parent(name) == path);
+        self.gone = left;
+        BTreeSet::into_iter(gone).for_each(|name| drop(self.durable.remove(&name)));
         let named: Vec<String> = self.names.keys().filter(|name| parent(name) == path).cloned().collect();
         for name in named {
             let of = self.names.remove(&name).unwrap();
@@ -62,11 +93,22 @@ impl Disk {
     }
 }
 
+/// The value of a string of a JSON document that a call writes.
+fn told<'a>(call: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = call.split_once(&format!("\\\"{name}\\\":\\\""))?;
+    rest.split_once("\\\"").map(|(value, _)| value)
+}
+
 /// The strings in quotes of a call, and the path behind its first descriptor.
 fn parts(call: &str) -> (Vec<&str>, Option<&str>) {
     let quoted = call.split('"').skip(1).step_by(2).collect();
     let descriptor = call.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(path, _)| path);
     (quoted, descriptor)
+}
+
+/// How many bytes a call wrote.
+fn written(result: &str) -> usize {
+    result.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -79,7 +121,7 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
     let calls = "openat,write,writev,fsync,fdatasync,mkdir,link,linkat,rename,renameat,renameat2,sendto";
     let mut command = Command::new("strace");
     // As a process of its own beside the service; what judges is followed as well.
-    command.args(["-D", "-f", "-y", "-s", "64", "-e"]).arg(format!("trace={calls}")).arg("-o").arg(&log);
+    command.args(["-D", "-f", "-y", "-s", "512", "-e"]).arg(format!("trace={calls}")).arg("-o").arg(&log);
     let program = hemapatch();
     command.arg(program.get_program()).args(program.get_args()).arg("serve").arg("--config").arg(&config);
     let service = Service::start_as(command);
@@ -96,14 +138,19 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
         }
     });
     while service.wait_for("told")["notice"] != "1-alert" {}
-    let ended = format!("{} +++ killed by SIGKILL +++", service.id());
+    let id = service.id().to_string();
     service.kill();
     // What follows it writes to the end.
     let since = Instant::now();
     let text = loop {
         let text = fs::read_to_string(&log).unwrap();
         assert!(since.elapsed().as_secs() < 120, "strace does not end");
-        if text.lines().any(|line| line == ended) {
+        // The number is padded where it is short.
+        let ended = |line: &str| {
+            line.split_once(' ')
+                .is_some_and(|(thread, end)| thread == id && end.trim_start() == "+++ killed by SIGKILL +++")
+        };
+        if text.lines().any(ended) {
             break text;
         }
         std::thread::yield_now();
@@ -116,7 +163,9 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
     let mut begun: BTreeMap<&str, String> = BTreeMap::new();
     // The object that a thread keeps.
     let mut keeping: BTreeMap<&str, String> = BTreeMap::new();
-    let (mut acknowledged, mut told) = (BTreeSet::new(), 0);
+    // Notices, in the order in which they are told, and those of which it is noted that they were.
+    let (mut acknowledged, mut telling, mut noted) = (BTreeSet::new(), Vec::new(), 0);
+    let notice = |state: &str, id: &str| format!("{root}/alerts/log/{state}/{id}.json");
     for line in text.lines() {
         let Some((thread, call)) = line.split_once(' ') else { continue };
         let call = call.trim_start();
@@ -138,11 +187,7 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
         match name {
             "openat" if arguments.contains("O_CREAT") => {
                 if let Some(path) = quoted.first().filter(|path| path.starts_with(root)) {
-                    // A new file, or one that is added to.
-                    disk.files.entry((*path).to_owned()).or_default();
-                    if !disk.durable.contains_key(*path) {
-                        disk.name(path, path);
-                    }
+                    disk.open(path);
                 }
             }
             "mkdir" => disk.name(quoted[0], quoted[0]),
@@ -152,6 +197,8 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
                 disk.name(to, &of);
                 if name.starts_with("link") {
                     keeping.insert(thread, to.to_owned());
+                } else {
+                    disk.unname(from);
                 }
             }
             "write" | "writev" | "sendto" => {
@@ -165,23 +212,37 @@ fn every_acknowledged_object_is_durable_when_it_is_acknowledged() {
                     acknowledged.insert(object);
                 } else if to == folder.join("alerts.jsonl").to_str().unwrap() {
                     // Whoever is told is told of a notice, and of a verdict, that are there.
-                    let pending = format!("{root}/alerts/log/pending");
-                    let there = disk.durable.keys().filter(|name| parent(name) == pending);
-                    assert!(there.count() > told, "told before it was noted");
-                    told += 1;
+                    let (id, count) = (told(arguments, "id").unwrap(), written(result));
+                    let there = disk.survives(&notice("pending", id), root);
+                    assert_eq!(there, Some(count - 1), "told before it was noted: {id}");
+                    if !id.ends_with("-early") {
+                        let study = told(arguments, "study_uid").unwrap();
+                        let verdict = disk.survives(&format!("{root}/studies/{study}/verdict.json"), root);
+                        assert!(verdict.is_some_and(|bytes| bytes > 0), "told before the verdict is there");
+                    }
+                    telling.push((id.to_owned(), count - 1));
                 } else {
-                    let count: usize = result.split_whitespace().next().unwrap().parse().unwrap();
+                    if to == format!("{root}/audit.jsonl") && told(arguments, "event") == Some("told") {
+                        // It is not told again.
+                        let (id, bytes): &(String, usize) = telling.last().unwrap();
+                        let done = disk.survives(&notice("done", id), root);
+                        assert_eq!(
+                            done,
+                            Some(*bytes),
+                            "noted as told, and told again after a power cut: {id}"
+                        );
+                        noted += 1;
+                    }
                     let file = disk.file(to);
-                    disk.files.entry(file).or_default().0 += count;
+                    disk.files.entry(file).or_default().0 += written(result);
                 }
             }
             "fsync" | "fdatasync" => {
-                let path = disk.file(descriptor.unwrap_or_default());
-                disk.sync(&path);
+                disk.sync(descriptor.unwrap_or_default());
             }
             _ => {}
         }
     }
     assert_eq!(acknowledged.len(), slices.len());
-    assert_eq!(told, 2, "the early alert and the verdict");
+    assert_eq!((telling.len(), noted), (2, 2), "the early alert and the verdict");
 }
