@@ -66,4 +66,15 @@ fn systemd_finds_the_unit_hardened() {
     // Exposure in tenths, of 100: 20 is what systemd calls OK, and services that it was not asked of have 96.
     let (hardened, told) = analyze(&["security", "--offline=true", "--threshold=20", "--no-pager"]);
     assert!(hardened, "{told}");
+    // The sum may stay below that without one of these.
+    let unit = text("packaging/hemapatch.service");
+    for setting in [
+        "NoNewPrivileges=yes",
+        "PrivateTmp=yes",
+        "ProtectSystem=strict",
+        "StateDirectory=hemapatch",
+        "User=hemapatch",
+    ] {
+        assert!(unit.lines().any(|line| line == setting), "{setting}");
+    }
 }
