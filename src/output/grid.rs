@@ -270,6 +270,20 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_that_leaves_the_program_says_research_use_only_below_it() {
+        let (columns, rows) = (512, 40);
+        let slice = RgbImage::from_pixel(columns, rows, image::Rgb([100; 3]));
+        for has_sides in [false, true] {
+            let caption = Caption { slice: 3, slices: 9, score: 0.5, has_sides };
+            let picture = captioned(&slice, &caption);
+            let below = (0..columns).flat_map(|x| (rows + 20..picture.height()).map(move |y| (x, y)));
+            let amber = below.filter(|&(x, y)| picture.get_pixel(x, y).0 == AMBER).count();
+            // As many pixels as its letters have, at least.
+            assert!(amber > 5 * RESEARCH_USE.len(), "{amber}");
+        }
+    }
+
+    #[test]
     fn too_few_or_too_many_classes_draw_what_there_is() {
         let (gray, _) = ramp();
         let larger = Grid::over(64, 128, PatchSize::SIXTEEN);
