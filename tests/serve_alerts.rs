@@ -54,6 +54,42 @@ fn a_late_slice_opens_the_study_again_and_the_same_verdict_is_not_told_twice() {
 }
 
 #[test]
+fn a_study_with_a_gap_is_not_judged_before_the_missing_slice_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, options) in [("bleed", BLEED), ("clean", CLEAN)] {
+        phantom(&folder.path().join(name), options);
+    }
+    // Nothing but the missing slice makes it whole while this test runs.
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 86400\n"));
+    let mut others = slices(&folder.path().join("bleed"));
+    let all = others.len().to_string();
+    let missing = others.remove(others.len() / 2);
+    let mut sender = service.associate().unwrap();
+    for slice in &others {
+        assert_eq!(sender.store(slice), Some(0));
+    }
+    let bleed = service.wait_for("stored")["study"].clone();
+    sender.release();
+    // Its sender is gone before another study comes.
+    service.wait_for("association");
+    service.send(&folder.path().join("clean"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
+    // By then, whatever else is whole is being judged.
+    while service.wait_for("told")["notice"] != "1-no_alert" {}
+    let mut sender = service.associate().unwrap();
+    assert_eq!(sender.store(&missing), Some(0));
+    sender.release();
+    while service.wait_for("told")["notice"] != "1-alert" {}
+    let journal = service.journal();
+    let verdicts = journal.iter().filter(|line| line["event"] == "verdict");
+    let verdicts: Vec<_> = verdicts
+        .map(|verdict| (verdict["study"] == bleed, &verdict["outcome"], &verdict["objects"]))
+        .collect();
+    let all = &all.into();
+    assert_eq!(verdicts, [(false, &"no_alert".into(), all), (true, &"alert".into(), all)]);
+}
+
+#[test]
 fn what_was_sent_before_is_kept_once_and_what_differs_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("clean"), CLEAN);

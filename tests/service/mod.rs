@@ -1,11 +1,12 @@
 //! Runs `hemapatch serve`, and sends to it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions};
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Service {
     child: Child,
     lines: Receiver<Value>,
+    /// Lines that were waited for, and those before them.
+    seen: RefCell<Vec<Value>>,
     /// Where it listens.
     pub address: String,
 }
@@ -68,7 +71,7 @@ impl Service {
                 }
             }
         });
-        let mut service = Service { child, lines, address: String::new() };
+        let mut service = Service { child, lines, seen: RefCell::default(), address: String::new() };
         service.address = service.wait_for("listening")["address"].as_str().unwrap().to_owned();
         service
     }
@@ -77,6 +80,7 @@ impl Service {
     pub fn wait_for(&self, event: &str) -> Value {
         loop {
             let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {event} is told"));
+            self.seen.borrow_mut().push(line.clone());
             if line["event"] == event {
                 return line;
             }
@@ -88,6 +92,20 @@ impl Service {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Ends it; its journal, from its start to its end.
+    pub fn journal(mut self) -> Vec<Value> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let mut journal = self.seen.take();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => journal.push(line),
+                Err(RecvTimeoutError::Disconnected) => return journal,
+                Err(RecvTimeoutError::Timeout) => panic!("its journal does not end"),
+            }
+        }
     }
 
     /// Its process.
