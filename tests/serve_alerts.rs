@@ -113,6 +113,32 @@ fn what_was_sent_before_is_kept_once_and_what_differs_is_refused() {
 }
 
 #[test]
+fn an_object_over_the_limit_is_refused_and_the_next_one_is_taken() {
+    for (object_mb, answer) in [(1, 0xA700), (2, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        phantom(&folder.path().join("clean"), CLEAN);
+        let config = configure(folder.path(), "");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let limit = format!("[receive]\nobject_mb = {object_mb}\n");
+        std::fs::write(&config, text.replace("[receive]\n", &limit)).unwrap();
+        let service = Service::start(&config);
+        let slices = slices(&folder.path().join("clean"));
+        // Data Set Trailing Padding: nothing is wrong with it but its length.
+        let mut large = slices[0].clone();
+        large.data_set.extend(b"\xFC\xFF\xFC\xFFOB\0\0\x40\x42\x0F\0");
+        large.data_set.extend([0; 1_000_000]);
+        let mut sender = service.associate().unwrap();
+        assert_eq!(sender.store(&large), Some(answer), "{object_mb} MB");
+        assert_eq!(sender.store(&slices[1]), Some(0), "{object_mb} MB");
+        sender.release();
+        let spool = folder.path().join("spool");
+        assert_eq!(std::fs::read_dir(spool.join("incoming")).unwrap().count(), 0);
+        let kept = files(&files(&spool.join("studies"))[0].join("objects")).len();
+        assert_eq!(kept, if answer == 0 { 2 } else { 1 });
+    }
+}
+
+#[test]
 fn dcmtk_is_answered_and_nobody_is_who_is_not_listed() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);
