@@ -4,7 +4,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 DEMO := out/demo
 
-.PHONY: demo test test-arm fuzz setup dist deb cross lint doc bench bench-peers bench-storage clean
+.PHONY: demo test test-arm fuzz setup dist deb cross lint doc bench bench-peers bench-storage bench-latency clean
 
 ## demo: builds hemapatch, makes two synthetic head CT series and triages both
 demo:
@@ -71,6 +71,13 @@ bench-storage:
 	scripts/apt dcmtk orthanc
 	$(CARGO) build --release --bin hemapatch
 	$(PYTHON) benches/peers/storage.py $(PEERS)
+
+## bench-latency: how soon the service tells, after the last slice that storescu sends; installs that
+bench-latency:
+	scripts/apt dcmtk
+	$(CARGO) build --release --bin hemapatch
+	$(PYTHON) benches/peers/latency.py
+	$(PYTHON) benches/peers/latency.py --pace 0.2
 
 clean:
 	$(CARGO) clean
