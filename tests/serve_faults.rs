@@ -154,10 +154,14 @@ fn a_disk_that_takes_no_results_refuses_no_study() {
     fs::write(study.join("results"), "in the way").unwrap();
     slices[1..].iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
     sender.release();
-    // More often than a study may bring its process down.
-    for _ in 0..3 {
+    // As often as a study may bring its process down before it is refused.
+    for _ in 0..2 {
         service.wait_for("not_judged");
     }
+    // Nor does it hold up another.
+    phantom(&folder.path().join("clean"), CLEAN);
+    service.send(&folder.path().join("clean"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
     fs::remove_file(study.join("results")).unwrap();
     assert_eq!(service.wait_for("verdict")["outcome"], "alert");
 }

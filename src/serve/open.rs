@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config::Study as Settings;
+use crate::alert::Tries;
 
 /// A study that is not done with.
 pub struct Open {
@@ -25,6 +26,8 @@ pub struct Open {
     pub senders: BTreeSet<u64>,
     /// How often a worker died of it.
     pub deaths: u32,
+    /// Tries to write its results.
+    pub writing: Tries,
 }
 
 impl Open {
@@ -39,6 +42,7 @@ impl Open {
             last: now,
             senders: BTreeSet::new(),
             deaths: 0,
+            writing: Tries::default(),
         }
     }
 
@@ -54,14 +58,14 @@ impl Open {
         }
     }
 
-    /// Time until it counts as whole, should nothing happen.
+    /// Time until it is to be judged, should nothing happen: until it counts as whole, and its results may be written.
     pub fn due(&self, settings: &Settings) -> Duration {
         let seconds = if self.without_gaps && self.senders.is_empty() && self.looked_at == self.objects {
             settings.settled_s
         } else {
             settings.quiet_s
         };
-        Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed())
+        Duration::from_secs_f64(seconds).saturating_sub(self.last.elapsed()).max(self.writing.wait())
     }
 }
 

@@ -57,8 +57,8 @@ pub struct Studies<'a> {
     journal: &'a Journal,
     open: BTreeMap<String, Open>,
     process: Option<Process>,
-    /// What keeps it from its work that is no study's fault: it cannot be started, the disk is full.
-    hindrances: Tries,
+    /// Tries to start one.
+    starts: Tries,
 }
 
 impl<'a> Studies<'a> {
@@ -81,7 +81,7 @@ impl<'a> Studies<'a> {
             journal,
             open: BTreeMap::new(),
             process: None,
-            hindrances: Tries::default(),
+            starts: Tries::default(),
         };
         // What a crash left half removed.
         studies.finish_purges()?;
@@ -177,7 +177,7 @@ impl<'a> Studies<'a> {
     fn patience(&self) -> Duration {
         let due = self.open.values().map(|open| open.due(self.settings));
         let due = due.min().unwrap_or(Duration::from_secs(3600)).min(self.rounds.due());
-        due.max(self.hindrances.wait()).max(Duration::from_millis(1))
+        due.max(self.starts.wait()).max(Duration::from_millis(1))
     }
 
     /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
@@ -290,7 +290,7 @@ impl<'a> Studies<'a> {
                         note_early(&folder)?;
                     }
                 }
-                None if !self.hindrances.wait().is_zero() => return Ok(false),
+                None if !self.starts.wait().is_zero() => return Ok(false),
                 // The verdict will say what is wrong with it.
                 _ => {
                     if let Some(open) = self.open.get_mut(&study_uid) {
@@ -303,9 +303,9 @@ impl<'a> Studies<'a> {
     }
 
     /// Of the studies that ask for something, the one of which something came last: the patient may still be there. And how many
-    /// they are; none while something else than a study is in the way.
+    /// they are; none while no process can be started.
     fn freshest(&self, asks: impl Fn(&Open) -> bool) -> (Option<String>, usize) {
-        if !self.hindrances.wait().is_zero() {
+        if !self.starts.wait().is_zero() {
             return (None, 0);
         }
         let asking = self.open.iter().filter(|(_, open)| asks(open));
@@ -342,7 +342,7 @@ impl<'a> Studies<'a> {
                         (outcome, report)
                     }
                     // Tried once more; after that, it is refused.
-                    _ => return Ok(self.hindrances.wait().is_zero()),
+                    _ => return Ok(self.starts.wait().is_zero()),
                 }
             };
             let revision = match &before {
@@ -374,21 +374,23 @@ impl<'a> Studies<'a> {
             Ok(process) => process,
             // Nothing is known of the study; what is wrong is the machine.
             Err(why) => {
-                self.hindrances.failed();
+                self.starts.failed();
                 self.journal.tell("worker_not_started", &[("why", &why)]);
                 return None;
             }
         };
+        self.starts = Tries::default();
         match process.ask(request, Duration::from_secs(self.settings.seconds)) {
             Ok(Answer::NotWritten { why }) => {
                 self.process = Some(process);
-                self.hindrances.failed();
                 self.journal.tell("not_judged", &[("study", study_uid), ("why", &why)]);
+                if let Some(open) = self.open.get_mut(study_uid) {
+                    open.writing.failed();
+                }
                 None
             }
             Ok(answer) => {
                 self.process = Some(process);
-                self.hindrances = Tries::default();
                 Some(answer)
             }
             Err(why) => {
