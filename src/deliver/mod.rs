@@ -286,9 +286,11 @@ impl Courier {
     /// Brings an entry as far as it goes now.
     fn forward(&self, entry: &Entry, memory: &mut Memory, tell: &dyn Fn(News<'_>)) -> Result<(), Failure> {
         let waiting = read(entry, &entry.waiting()?)?;
-        if waiting.is_empty() && !entry.is_begun()? {
-            // None of it can be read.
-            return Ok(finish(entry, "", tell)?);
+        let asks = matches!(&self.to, To::Dicom(dicom) if dicom.commit);
+        if waiting.is_empty() && !(asks && entry.is_begun()?) {
+            // A crash came before it was noted that all is sent, or nothing of it can be read. There is nothing to offer an archive,
+            // and no association is to be had for nothing.
+            return Ok(finish(entry, "its answer", tell)?);
         }
         let (mut failed, mut is_refused): (Option<String>, bool) = (None, false);
         let is_last_try = memory.is_last_try(entry);
@@ -472,6 +474,30 @@ mod tests {
         assert!(courier.queue.entries().unwrap().is_empty());
         let aside = std::fs::read_dir(queue.join("refused")).unwrap().next().unwrap().unwrap().path();
         assert!(aside.join("1.2.3.sent").exists() && aside.join("1.2.4.dcm").exists());
+    }
+
+    #[test]
+    fn what_was_sent_before_a_crash_is_delivered_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = folder.path().join("objects");
+        std::fs::create_dir(&objects).unwrap();
+        write(&objects, "1.2.3");
+        // Nobody listens there, nor needs to.
+        let dicom = serde_json::json!({ "address": "127.0.0.1:1", "ae_title": "PACS", "commit": false });
+        let to = To::Dicom(serde_json::from_value(dicom).unwrap());
+        let (outbox, courier) = outbox_in(folder.path().join("queue"), vec![Occasion::Alert], to).unwrap();
+        outbox.post(Occasion::Alert, "1.2", &objects).unwrap();
+        let entry = &courier.queue.entries().unwrap()[0];
+        entry.sent(&entry.waiting().unwrap()[0]).unwrap();
+        let news: RefCell<Vec<String>> = RefCell::default();
+        let tell = |told: News<'_>| news.borrow_mut().push(format!("{told:?}"));
+        courier.round(&mut Memory::default(), true, &tell).unwrap();
+        let news = news.into_inner();
+        assert!(
+            news.len() == 1 && news[0].starts_with("Delivered") && news[0].contains("objects: 1"),
+            "{news:?}"
+        );
+        assert!(courier.queue.entries().unwrap().is_empty());
     }
 
     #[test]
