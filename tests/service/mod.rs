@@ -174,22 +174,31 @@ pub struct Slice {
     pub data_set: Vec<u8>,
 }
 
-/// The slices of a folder of files with a preamble and the usual meta group, as phantoms are written.
+/// SHA-256 of a data set: thousands of them do not fit into memory.
+pub type Digest = [u8; 32];
+
+impl Slice {
+    pub fn digest(&self) -> Digest {
+        use sha2::Digest as _;
+        sha2::Sha256::digest(&self.data_set).into()
+    }
+}
+
+/// The slices of a folder of files.
 pub fn slices(folder: &Path) -> Vec<Slice> {
-    let read = |path: PathBuf| {
-        let bytes = fs::read(path).unwrap();
-        let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
-        let meta = &bytes[144..144 + length];
-        // (0002,0003): the UID behind tag, representation and length.
-        let at = meta.windows(6).position(|window| window == b"\x02\0\x03\0UI").unwrap() + 6;
-        let uid_length = usize::from(u16::from_le_bytes([meta[at], meta[at + 1]]));
-        let uid = std::str::from_utf8(&meta[at + 2..at + 2 + uid_length]).unwrap();
-        Slice {
-            instance_uid: uid.trim_end_matches('\0').to_owned(),
-            data_set: bytes[144 + length..].to_vec(),
-        }
-    };
-    program::files(folder).into_iter().map(read).collect()
+    program::files(folder).iter().map(|path| slice(path)).collect()
+}
+
+/// The slice in a file with a preamble and the usual meta group, as phantoms and results are written.
+pub fn slice(path: &Path) -> Slice {
+    let bytes = fs::read(path).unwrap();
+    let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
+    let meta = &bytes[144..144 + length];
+    // (0002,0003): the UID behind tag, representation and length.
+    let at = meta.windows(6).position(|window| window == b"\x02\0\x03\0UI").unwrap() + 6;
+    let uid_length = usize::from(u16::from_le_bytes([meta[at], meta[at + 1]]));
+    let uid = std::str::from_utf8(&meta[at + 2..at + 2 + uid_length]).unwrap();
+    Slice { instance_uid: uid.trim_end_matches('\0').to_owned(), data_set: bytes[144 + length..].to_vec() }
 }
 
 impl Sender {

@@ -1,12 +1,13 @@
 //! DCMTK's storescp, an archive that keeps whatever it is sent and knows no storage commitment.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{Slice, slices};
+use super::program::files;
+use super::{Digest, slice};
 
 /// A running archive, which is ended when the value goes; what it stored stays in its folder.
 pub struct StoreScp {
@@ -25,13 +26,11 @@ impl StoreScp {
     }
 
     /// The different data sets that came, by their UID: of each, one, if nobody sends two objects under one UID.
-    pub fn objects(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let mut objects: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        for Slice { instance_uid, data_set } in slices(&self.folder) {
-            let different = objects.entry(instance_uid).or_default();
-            if !different.contains(&data_set) {
-                different.push(data_set);
-            }
+    pub fn objects(&self) -> BTreeMap<String, BTreeSet<Digest>> {
+        let mut objects: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+        for path in files(&self.folder) {
+            let object = slice(&path);
+            objects.entry(object.instance_uid.clone()).or_default().insert(object.digest());
         }
         objects
     }
