@@ -16,17 +16,16 @@ pub fn append(path: &Path, line: &str, doubtful: bool) -> io::Result<()> {
     file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
-    if doubtful && end.split(|&byte| byte == b'\n').any(|known| known == line.as_bytes()) {
-        return file.sync_all();
+    if !(doubtful && end.split(|&byte| byte == b'\n').any(|known| known == line.as_bytes())) {
+        // A line that a power cut left unfinished stays one of its own.
+        let torn = end.last().is_some_and(|&byte| byte != b'\n');
+        let text = format!("{}{line}\n", if torn { "\n" } else { "" });
+        file.write_all(text.as_bytes())?;
     }
-    // A line that a power cut left unfinished stays one of its own.
-    let torn = end.last().is_some_and(|&byte| byte != b'\n');
-    let text = format!("{}{line}\n", if torn { "\n" } else { "" });
-    file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    // A new file has a name only once its folder is durable.
+    // A new file has a name only once its folder is durable; a crash may have come before that.
     match path.parent() {
-        Some(folder) if length == 0 => File::open(folder)?.sync_all(),
+        Some(folder) if length == 0 || doubtful => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
 }

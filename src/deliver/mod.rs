@@ -181,6 +181,11 @@ struct Memory {
 }
 
 impl Memory {
+    /// The tries of an entry.
+    fn tries(&mut self, entry: &Entry) -> &mut Tries {
+        self.entries.entry(entry.path().to_owned()).or_default()
+    }
+
     /// Counts one more refusal; whether it was the last one.
     fn refused(&mut self, entry: &Entry) -> bool {
         let refusals = self.refusals.entry(entry.path().to_owned()).or_default();
@@ -244,7 +249,7 @@ impl Courier {
             if !memory.peer.wait().is_zero() && !is_fresh {
                 break;
             }
-            if !memory.entries.entry(entry.path().to_owned()).or_default().wait().is_zero() {
+            if !memory.tries(entry).wait().is_zero() {
                 continue;
             }
             let failed = match self.forward(entry, memory, tell) {
@@ -262,7 +267,7 @@ impl Courier {
                 }
                 Err(Failure::Objects(why)) => {
                     memory.peer = Tries::default();
-                    memory.entries.entry(entry.path().to_owned()).or_default().failed();
+                    memory.tries(entry).failed();
                     why
                 }
             };
@@ -341,7 +346,7 @@ impl Courier {
         }
         // An archive that takes its time is given more of it.
         let rest = CONFIRMATION * u32::try_from(entry.asked().len()).unwrap_or(1);
-        memory.entries.entry(entry.path().to_owned()).or_default().rest(rest);
+        memory.tries(entry).rest(rest);
         Ok(())
     }
 
@@ -362,7 +367,7 @@ impl Courier {
                 } else {
                     let reason = report.failed.first().map_or(0, |(_, reason)| *reason);
                     let why = format!("{} of its objects are not kept: reason {reason:04X}", lost.len());
-                    memory.entries.entry(entry.path().to_owned()).or_default().failed();
+                    memory.tries(entry).failed();
                     let is_last_try = memory.refused(entry);
                     for object in &lost {
                         if is_last_try {

@@ -1,12 +1,11 @@
 //! An archive that answers as a test wants it to.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use dicom_ul::association::server::{ServerAssociation, ServerAssociationOptions};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use hemapatch::dimse::{COMMITMENT, Command, Status};
-use std::net::TcpStream;
 
 use super::command_set;
 
