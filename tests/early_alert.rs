@@ -8,12 +8,12 @@ use hemapatch::model::Model;
 use hemapatch::output::json;
 use hemapatch::series::{Headers, assemble, find};
 use hemapatch::study::{Early, Outcome, Triage};
-use program::{BLEED, CLEAN, files, hemapatch, phantom, read, reports, run};
+use program::{BLEED, CLEAN, files, hemapatch, phantom, python, read, reports, run};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 use tempfile::tempdir;
 
@@ -76,6 +76,22 @@ fn a_clean_head_gives_no_alert_at_any_time() {
     let whole = tempdir().unwrap();
     phantom(whole.path(), CLEAN);
     assert_eq!(arrive(&files(whole.path())).0, None);
+}
+
+#[test]
+fn all_frames_of_an_object_count() {
+    let folder = tempdir().unwrap();
+    let (plain, ways) = (folder.path().join("plain"), folder.path().join("ways"));
+    phantom(&plain, &[BLEED, &["--pixels", "256", "--pixel-mm", "0.9"]].concat());
+    let made = Command::new(python()).arg("tests/peers/compress.py").args([&plain, &ways]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let limits = Limits::default();
+    let [slices, frames] = [plain, ways.join("exact-enhanced")].map(|folder| {
+        let assembly = assemble(find(&[folder], &limits), &limits);
+        let early = Early::default().look(&mut triage(), &assembly.studies[0]).unwrap().expect("an alert");
+        (early.probability, early.slices)
+    });
+    assert_eq!(slices, frames);
 }
 
 #[test]

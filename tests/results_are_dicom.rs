@@ -112,3 +112,18 @@ fn objects_of_an_earlier_report_do_not_stay() {
     let has_patches = report["hematoma_patches"].as_u64().unwrap() > 0;
     assert_eq!(results.join("dicom/segmentation.dcm").exists(), has_patches);
 }
+
+#[test]
+fn where_none_can_be_made_the_report_is_there_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (slices, results) = (folder.path().join("slices"), folder.path().join("results"));
+    phantom(&slices, BLEED);
+    files(&slices).iter().for_each(|slice| program::repeat_name(slice));
+    let at = |path: &Path| path.to_str().unwrap().to_owned();
+    let (code, told, complaint) = run(&["triage", &at(&slices), "-o", &at(&results), "--dicom", "--json"]);
+    assert_eq!(code, 7);
+    assert!(complaint.contains("(0010,0010) PatientName") && !complaint.contains("PHANTOM"), "{complaint}");
+    assert_eq!(told, std::fs::read_to_string(results.join("report.json")).unwrap());
+    assert!(told.contains("\"outcome\":\"alert\"") && results.join("montage.png").exists());
+    assert!(!results.join("dicom").exists());
+}

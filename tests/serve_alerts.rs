@@ -32,6 +32,26 @@ fn an_early_alert_comes_before_the_last_slice_and_the_verdict_after_it() {
 }
 
 #[test]
+fn an_alert_is_told_though_nobody_knows_whose_study_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let slices = folder.path().join("bleed");
+    phantom(&slices, BLEED);
+    files(&slices).iter().for_each(|slice| service::program::repeat_name(slice));
+    let service = Service::start(&configure(folder.path(), ""));
+    service.send(&slices);
+    assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+    let notice = loop {
+        let notices = notices(&folder.path().join("alerts.jsonl"));
+        if let Some(notice) = notices.iter().find(|notice| notice["occasion"] == "alert") {
+            break notice.clone();
+        }
+        service.wait_for("told");
+    };
+    let warnings = service::program::warnings(&notice["about"]);
+    assert!(warnings.contains(&"no_result_objects"), "{warnings:?}");
+}
+
+#[test]
 fn a_late_slice_opens_the_study_again_and_the_same_verdict_is_not_told_twice() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("clean"), CLEAN);

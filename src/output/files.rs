@@ -71,21 +71,19 @@ impl Observer for Drawing {
 }
 
 /// Writes a report and its pictures into a folder, which is made where it is missing. Pictures of an earlier report are
-/// removed where this one has none.
+/// removed where this one has none. Where no DICOM objects can be made, the rest is written all the same.
 ///
 /// # Errors
-/// [`OutputError`], which names the file.
+/// [`OutputError`], which names the file; [`OutputError::Object`], when all else is there.
 pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> Result<(), OutputError> {
     // The pictures first: whoever sees the report finds them there, and never those of an earlier run.
     let objects = match &pictures {
         Some(Pictures { montage, facts, findings: Some(findings) }) => {
-            let made = dicom::objects(report, findings, montage, facts);
-            let study_uid = &report.study_uid;
-            made.map_err(|reason| OutputError::Object { study_uid: study_uid.clone(), reason })?
+            dicom::objects(report, findings, montage, facts)
         }
-        _ => Vec::new(),
+        _ => Ok(Vec::new()),
     };
-    write_objects(&folder.join(OBJECTS), &objects)?;
+    write_objects(&folder.join(OBJECTS), objects.as_deref().unwrap_or_default())?;
     if let Some(Pictures { montage, facts, .. }) = pictures {
         write_png(&folder.join(MONTAGE), &montage.draw(report, &facts))?;
         let threshold = report.trace.thresholds.get("slice_probability").copied();
@@ -95,7 +93,9 @@ pub fn write(folder: &Path, report: &Report, pictures: Option<Pictures<'_>>) -> 
         remove_old(&folder.join(CHART))?;
     }
     let line = json::line(report)?;
-    write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())
+    write_atomically(&folder.join(REPORT), format!("{line}\n").as_bytes())?;
+    let study_uid = &report.study_uid;
+    objects.map(drop).map_err(|reason| OutputError::Object { study_uid: study_uid.clone(), reason })
 }
 
 /// Removes what a process that was killed while it wrote into a folder left there. Nobody else may be writing into it.

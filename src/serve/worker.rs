@@ -14,7 +14,8 @@ use super::ServeError;
 use super::said::{self, Said};
 use crate::alert::Occasion;
 use crate::limits::Limits;
-use crate::output::{OutputError, files, json};
+use crate::output::files::{self, Pictures};
+use crate::output::{OutputError, json};
 use crate::series::{self, Assembly, Headers};
 use crate::study::{Early, RefusalCode, Triage, Warning, is_without_gaps};
 
@@ -175,7 +176,15 @@ fn judge(
     report.warnings.extend(job.refused.iter().map(|why| Warning::new("refused_object", why.clone())));
     job.said.compare(&mut report);
     files::clear_unfinished(job.results)?;
-    files::write(job.results, &report, drawing.pictures())?;
+    match files::write(job.results, &report, drawing.pictures()) {
+        // The verdict is no worse for it: whoever is told of it is told that the archive gets nothing.
+        Err(OutputError::Object { reason, .. }) => {
+            report.warnings.push(Warning::new("no_result_objects", reason));
+            let pictures = drawing.pictures().map(|pictures| Pictures { findings: None, ..pictures });
+            files::write(job.results, &report, pictures)?;
+        }
+        written => written?,
+    }
     Ok(Answer::Judged { outcome: said::outcome(&report), report: json::line(&report)? })
 }
 

@@ -20,10 +20,13 @@ const WIDEST_GAP: f64 = 1.8;
 /// What is known of a study while it arrives. One for each study.
 #[derive(Default)]
 pub struct Early {
-    /// By the UIDs of a slice and its neighbours.
-    scored: HashMap<[String; 3], Scored>,
+    /// By a slice and its neighbours.
+    scored: HashMap<[Place; 3], Scored>,
     alerted: bool,
 }
+
+/// UID of an object, and the number of a frame in it.
+type Place = (String, u32);
 
 struct Scored {
     /// Of hematoma, for each place of the grid; of a model of bags, one.
@@ -181,6 +184,9 @@ fn stretches(series: &Series, served_mm: Option<[f64; 2]>) -> Vec<Range<usize>> 
     stretches
 }
 
-fn key(series: &Series, index: usize) -> [String; 3] {
-    [index - 1, index, index + 1].map(|index| series.slices[index].header.sop_instance_uid.clone())
+fn key(series: &Series, index: usize) -> [Place; 3] {
+    [index - 1, index, index + 1].map(|index| {
+        let header = &series.slices[index].header;
+        (header.sop_instance_uid.clone(), header.frame)
+    })
 }

@@ -120,10 +120,14 @@ pub fn begin(origin: &Inherited, series: &Series<'_>) -> DataSet {
         if series.is_placed
             || ![tags::FRAME_OF_REFERENCE_UID, tags::POSITION_REFERENCE_INDICATOR].contains(&tag)
         {
-            data_set = match vr {
-                // The writer takes up the character set where it is a text; all others keep their bytes.
-                VR::CS | VR::UI => data_set.text(tag, vr, &String::from_utf8_lossy(value)),
-                _ => data_set.bytes(tag, vr, value.to_vec()),
+            data_set = match tag {
+                // The writer takes it up where it is a text; it has plain letters, or is none.
+                tags::SPECIFIC_CHARACTER_SET => {
+                    let plain: Vec<u8> = value.iter().copied().filter(u8::is_ascii).collect();
+                    data_set.text(tag, vr, &String::from_utf8_lossy(&plain))
+                }
+                // Whatever stands there, right or wrong: a writer that reads it may not be able to write it again.
+                _ => data_set.bytes(tag, vr, even(value, vr)),
             };
         }
     }
@@ -143,6 +147,15 @@ pub fn begin(origin: &Inherited, series: &Series<'_>) -> DataSet {
         .text(tags::SOFTWARE_VERSIONS, VR::LO, concat!("hemapatch ", env!("CARGO_PKG_VERSION")))
         .text(tags::CONTENT_DATE, VR::DA, date)
         .text(tags::CONTENT_TIME, VR::TM, time)
+}
+
+/// A text that is filled up where its length is odd.
+fn even(value: &[u8], vr: VR) -> Vec<u8> {
+    let mut value = value.to_vec();
+    if !value.len().is_multiple_of(2) {
+        value.push(if vr == VR::UI { 0 } else { b' ' });
+    }
+    value
 }
 
 /// A series of result objects.
@@ -218,6 +231,23 @@ pub fn decimal(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dicom::crafted::Crafted;
+    use crate::limits::Limits;
+
+    #[test]
+    fn whatever_a_scanner_wrote_comes_through_byte_by_byte() {
+        // A man's sex in GBK, a character set with a stray byte, and a UID with one.
+        let slice = Crafted::slice(2, 2)
+            .with(0x0008, 0x0005, b"CS", b"GB18030\xE9")
+            .with(0x0010, 0x0040, b"CS", b"\xC4\xD0")
+            .with(0x0020, 0x0052, b"UI", b"1.2.\xB73\0");
+        let origin = Inherited::read(&slice.file(), &Limits::default()).unwrap();
+        let series =
+            Series { modality: "SR", uid: uid(&[]), number: "1", description: "", is_placed: true };
+        let file = begin(&origin, &series).file("1.2.840.10008.5.1.4.1.1.88.34", "1.2").unwrap();
+        let has = |bytes: &[u8]| file.windows(bytes.len()).any(|window| window == bytes);
+        assert!(has(b"CS\x02\0\xC4\xD0") && has(b"UI\x08\x001.2.\xB73\0") && has(b"CS\x08\0GB18030 "));
+    }
 
     #[test]
     fn decimals_fit_and_keep_what_they_can() {

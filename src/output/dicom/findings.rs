@@ -19,6 +19,9 @@ use crate::study::JudgedSlice;
 /// Slices of which a picture is kept: those with the most patches called hematoma.
 const MOST_OVERLAYS: usize = 8;
 
+/// Slices that are asked whose they are, should the lowest not tell.
+const MOST_ORIGINS: usize = 4;
+
 /// What is known of a series that was judged.
 pub struct Findings {
     origin: Result<Inherited, String>,
@@ -67,7 +70,9 @@ impl Findings {
             let bytes = slice.source.read(limits).map_err(|error| error.to_string())?;
             Inherited::read(&bytes, limits).map_err(|error| error.to_string())
         };
-        let origin = series.slices.first().map_or_else(|| Err("no slices".to_owned()), read);
+        let mut tries = series.slices.iter().take(MOST_ORIGINS).map(read);
+        let lowest = tries.next().unwrap_or_else(|| Err("no slices".to_owned()));
+        let origin = lowest.or_else(|why| tries.find_map(Result::ok).ok_or(why));
         let reorientation = series.reorientation;
         Findings { origin, grid, reorientation, slices: Vec::new(), overlays: Vec::new() }
     }
@@ -113,12 +118,12 @@ impl Findings {
         self.overlays.push(Overlay { index: slice.index, hematoma, picture });
     }
 
-    /// What the lowest slice says of patient and study.
+    /// What the lowest slice that tells says of patient and study.
     pub fn origin(&self) -> Result<&Inherited, String> {
         self.origin.as_ref().map_err(Clone::clone)
     }
 
-    /// A UID or date of the lowest slice.
+    /// A UID or date of that slice.
     pub fn told(&self, tag: Tag) -> Option<&str> {
         self.origin.as_ref().ok()?.plain(tag)
     }
