@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::own;
-use crate::spool::move_durably;
+use crate::spool::{SpoolError, move_durably};
 
 /// The variable that names the notice to the process that runs the program.
 pub const NOTICE: &str = "HEMAPATCH_NOTICE";
@@ -55,7 +55,7 @@ pub fn run(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String>
         return Ok(());
     }
     if !repeated {
-        move_durably(notice, &running).map_err(|error| error.to_string())?;
+        move_durably(notice, &running).map_err(disk)?;
     }
     let line = fs::read(&running).map_err(|error| error.to_string())?;
     let untold = match feed(words, &line, repeated, PATIENCE) {
@@ -68,13 +68,18 @@ pub fn run(notice: &Path, folder: &Path, words: &[String]) -> Result<(), String>
     };
     if let Some(why) = untold {
         let pending = folder.join("pending").join(name);
-        move_durably(&running, &pending).map_err(|error| error.to_string())?;
+        move_durably(&running, &pending).map_err(disk)?;
         return Err(why);
     }
-    move_durably(&running, &done).map_err(|error| error.to_string())?;
+    move_durably(&running, &done).map_err(disk)?;
     // Nobody needs it any more; one that stays does no harm.
     let _ = fs::remove_file(running.with_extension("lock"));
     Ok(())
+}
+
+/// What the disk said; paths have the UID of a study in them.
+fn disk(error: SpoolError) -> String {
+    format!("the disk: {}", error.reason())
 }
 
 /// Why a program did not come to its end.

@@ -6,9 +6,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use chrono::DateTime;
+use chrono::{DateTime, FixedOffset, Local};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -80,11 +80,12 @@ impl Hl7 {
 /// Sends a notice and waits until it is acknowledged.
 pub fn send(to: &Hl7, told: &Told, order: &Order) -> Result<(), Untold> {
     let control_id = control_id(&told.id);
-    let message = message(to, told, order, &control_id, SystemTime::now());
-    let tls = to.client().map_err(Untold::Nobody)?;
-    let code = Stream::connect(&to.address, tls.as_ref(), PATIENCE)
-        .and_then(|stream| exchange(stream, &message, &control_id))
-        .map_err(|error| Untold::Nobody(format!("{}: {error}", to.address)))?;
+    let message = message(to, told, order, &control_id, Local::now().fixed_offset());
+    let tls = to.client().map_err(Untold::Away)?;
+    let why = |error: io::Error| format!("{}: {error}", to.address);
+    let stream =
+        Stream::connect(&to.address, tls.as_ref(), PATIENCE).map_err(|error| Untold::Away(why(error)))?;
+    let code = exchange(stream, &message, &control_id).map_err(|error| Untold::Nobody(why(error)))?;
     match code.as_deref() {
         Some("AA" | "CA") => Ok(()),
         // Neither says for sure that the same message will never be taken, so it is sent again.
@@ -188,10 +189,23 @@ impl Segment {
     }
 }
 
+/// When the study began, with the scanner's zone where it tells it; empty where there is no whole date.
+fn study_time(order: &Order) -> String {
+    let is_of =
+        |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_of(&order.study_date, 8) {
+        return String::new();
+    }
+    let clock = order.study_time.split('.').next().unwrap_or_default();
+    // The standard knows hours with minutes, and nothing less.
+    let clock = if is_of(clock, 4) || is_of(clock, 6) { clock } else { "" };
+    let zone = order.zone.strip_prefix(['+', '-']).filter(|digits| is_of(digits, 4) && !clock.is_empty());
+    format!("{}{clock}{}", order.study_date, if zone.is_some() { &order.zone } else { "" })
+}
+
 /// The message on a notice.
-fn message(to: &Hl7, told: &Told, order: &Order, control_id: &str, now: SystemTime) -> String {
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let now = DateTime::from_timestamp(i64::try_from(seconds).unwrap_or(0), 0).unwrap_or_default();
+fn message(to: &Hl7, told: &Told, order: &Order, control_id: &str, now: DateTime<FixedOffset>) -> String {
+    let stamp = |time: DateTime<FixedOffset>| time.format("%Y%m%d%H%M%S%z").to_string();
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     // MSH-1 is the separator itself, so its fields stand one place earlier than they count.
     let header = Segment::new("MSH")
@@ -200,7 +214,8 @@ fn message(to: &Hl7, told: &Told, order: &Order, control_id: &str, now: SystemTi
         .field(3, escaped(&to.sending_facility))
         .field(4, escaped(&to.receiving_application))
         .field(5, escaped(&to.receiving_facility))
-        .field(6, now.format("%Y%m%d%H%M%S+0000").to_string())
+        // Its zone is that of all times below that name none, such as the scanner's.
+        .field(6, stamp(now))
         .field(8, "ORU^R01^ORU_R01")
         .field(9, control_id)
         .field(10, "P")
@@ -217,13 +232,16 @@ fn message(to: &Hl7, told: &Told, order: &Order, control_id: &str, now: SystemTi
     let patient = patient.field(7, digits(&order.birth_date)).field(8, escaped(&order.sex));
     let is_urgent = matches!(told.occasion, Occasion::Early | Occasion::Alert);
     let accession = escaped(&order.accession_number);
-    let time = digits(&order.study_date) + &digits(order.study_time.split('.').next().unwrap_or_default());
+    // When the notice was taken: of two that were sent late, the later one counts.
+    let taken = DateTime::from_timestamp_millis((told.time * 1000.0) as i64);
+    let taken = taken.map(|taken| stamp(taken.with_timezone(now.offset()))).unwrap_or_default();
     let request = Segment::new("OBR")
         .field(1, "1")
         .field(3, accession.clone())
         .field(4, coded("TRIAGE", "Head CT triage for intracerebral hemorrhage", "99HEMAPATCH"))
-        .field(7, time)
+        .field(7, study_time(order))
         .field(18, accession)
+        .field(22, taken)
         .field(24, "CT")
         .field(25, "P");
     let timing = Segment::new("TQ1").field(1, "1").field(9, if is_urgent { "S" } else { "R" });
@@ -297,14 +315,15 @@ mod tests {
             occasion: Occasion::Alert,
             study_uid: "1.2.3".into(),
             revision: 1,
-            time: 0.0,
+            time: 1_714_972_195.5,
             about,
         }
     }
 
     fn written(order: &Order) -> String {
         let about = json!({"probability": 0.97, "hematoma_volume_ml": 12.34, "refusal": null});
-        message(&to(), &told(about), order, &control_id("1.2.3-1-alert"), SystemTime::UNIX_EPOCH)
+        let now = DateTime::parse_from_rfc3339("2024-05-06T07:10:00+02:00").unwrap();
+        message(&to(), &told(about), order, &control_id("1.2.3-1-alert"), now)
     }
 
     #[test]
@@ -318,12 +337,13 @@ mod tests {
             accession_number: "A1".into(),
             study_date: "20240506".into(),
             study_time: "070809.123".into(),
+            zone: "+0100".into(),
         };
         let expected = [
-            "MSH|^~\\&|HEMAPATCH|CT1|RIS||19700101000000+0000||ORU^R01^ORU_R01|\
+            "MSH|^~\\&|HEMAPATCH|CT1|RIS||20240506071000+0200||ORU^R01^ORU_R01|\
              CONTROL|P|2.5.1||||||UNICODE UTF-8",
             "PID|1||77^^^HOSP||Doe^Jane^^^Dr||19700102|F",
-            "OBR|1||A1|TRIAGE^Head CT triage for intracerebral hemorrhage^99HEMAPATCH|||20240506070809|||||||||||A1||||||CT|P",
+            "OBR|1||A1|TRIAGE^Head CT triage for intracerebral hemorrhage^99HEMAPATCH|||20240506070809+0100|||||||||||A1||||20240506070955+0200||CT|P",
             "TQ1|1||||||||S",
             "OBX|1|CWE|OUTCOME^Triage outcome^99HEMAPATCH||alert^Intracerebral hemorrhage suspected^99HEMAPATCH|||AA|||P",
             "OBX|2|ST|110180^Study Instance UID^DCM||1.2.3||||||P",
@@ -334,6 +354,25 @@ mod tests {
         ];
         let message = written(&order).replace(&control_id("1.2.3-1-alert"), "CONTROL");
         assert_eq!(message.split_terminator('\r').collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_study_time_is_whole_or_not_there() {
+        let time = |date: &str, time: &str, zone: &str| {
+            let order = Order {
+                study_date: date.into(),
+                study_time: time.into(),
+                zone: zone.into(),
+                ..Order::default()
+            };
+            study_time(&order)
+        };
+        assert_eq!(time("20240506", "070809.123", "+0100"), "20240506070809+0100");
+        assert_eq!(time("20240506", "0708", ""), "202405060708");
+        assert_eq!(time("20240506", "07", "-0500"), "20240506");
+        assert_eq!(time("20240506", "070809", "CET|"), "20240506070809");
+        assert_eq!(time("", "070809", "+0100"), "");
+        assert_eq!(time("2024.05.06", "070809", ""), "");
     }
 
     #[test]

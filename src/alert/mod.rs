@@ -13,13 +13,15 @@ mod config;
 mod hl7;
 mod log;
 mod probe;
+#[cfg(test)]
+mod tests;
 mod tries;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
@@ -34,7 +36,7 @@ pub use webhook::Webhook;
 
 use crate::dicom::Order;
 use crate::limits::Limits;
-use crate::mapped::Mapped;
+use crate::mapped::{Mapped, MappedError};
 use crate::spool::{self, SpoolError, make_folder, move_durably, write_durably};
 
 /// What somebody may be told of.
@@ -132,7 +134,9 @@ pub struct Told {
 /// Why somebody was not told, for now.
 #[derive(Debug)]
 enum Untold {
-    /// Nobody is there: no other notice can be told either.
+    /// Nobody can be reached: no notice can be told.
+    Away(String),
+    /// Whoever was reached did not answer: no other notice can be told either, but it may be this one that drives them away.
     Nobody(String),
     /// This notice was not taken.
     Refused(String),
@@ -140,7 +144,7 @@ enum Untold {
 
 impl From<SpoolError> for Untold {
     fn from(error: SpoolError) -> Untold {
-        Untold::Nobody(format!("the disk: {}", error.reason()))
+        Untold::Away(format!("the disk: {}", error.reason()))
     }
 }
 
@@ -246,7 +250,8 @@ impl Teller {
         objects: Objects<'_>,
         ended: Ended<'_>,
     ) -> Duration {
-        let mut notices = [self.notices("running"), self.notices("pending")].concat();
+        let by_age = [self.notices("running"), self.notices("pending")].concat();
+        let (mut notices, mut overtaken) = (by_age.clone(), BTreeSet::new());
         let nobody = |notice: &PathBuf| memory.nobody.get(notice.file_name().unwrap_or_default()).copied();
         // Of those for whom nobody was there as often, the oldest.
         notices.sort_by_cached_key(|notice| nobody(notice).unwrap_or(0));
@@ -257,7 +262,7 @@ impl Teller {
             if !memory.way.wait().is_zero() && !is_fresh {
                 break;
             }
-            if !tries.wait().is_zero() {
+            if !tries.wait().is_zero() || overtaken.contains(&notice) {
                 continue;
             }
             let is_doubtful = memory.doubtful.contains(&notice);
@@ -268,9 +273,15 @@ impl Teller {
                     memory.notices.remove(&name);
                     memory.nobody.remove(&name);
                     ended(&id, Ok(()));
+                    overtaken.extend(self.retire_older(&notice, &by_age, ended));
                 }
                 Err(untold) => {
                     let why = match untold {
+                        Untold::Away(why) => {
+                            memory.way.failed();
+                            is_fresh = false;
+                            why
+                        }
                         Untold::Nobody(why) => {
                             memory.way.failed();
                             *memory.nobody.entry(name).or_default() += 1;
@@ -300,6 +311,26 @@ impl Teller {
         first.map_or(hour, |first| first.max(memory.way.wait()).clamp(Duration::from_millis(10), hour))
     }
 
+    /// Gives up those notices that are older than one that was told, on the same study, were not taken, and say the contrary: told
+    /// now, they would be the last word on it.
+    fn retire_older(&self, told: &Path, by_age: &[PathBuf], ended: Ended<'_>) -> Vec<PathBuf> {
+        let older = by_age.iter().take_while(|notice| *notice != told);
+        let older = older.filter(|notice| {
+            study_of(notice) == study_of(told) && is_urgent(notice) != is_urgent(told) && notice.exists()
+        });
+        let mut retired = Vec::new();
+        for notice in older {
+            let done = self.folder.join("done").join(notice.file_name().unwrap_or_default());
+            // Should the disk not take that, it is told, late, or given up the next time.
+            if move_durably(notice, &done).is_ok() {
+                let id = notice.file_stem().unwrap_or_default().to_string_lossy();
+                ended(&id, Err("given up: what it says was taken back before it was taken"));
+                retired.push(notice.clone());
+            }
+        }
+        retired
+    }
+
     fn tell_one(&self, notice: &Path, doubtful: bool, objects: Objects<'_>) -> Result<(), Untold> {
         let name = notice.file_name().unwrap_or_default();
         let done = self.folder.join("done").join(name);
@@ -321,7 +352,7 @@ impl Teller {
         };
         match &self.way {
             Way::Log(path) => log::append(path, &line, doubtful)
-                .map_err(|error| Untold::Nobody(format!("{}: {error}", path.display())))?,
+                .map_err(|error| Untold::Away(format!("{}: {error}", path.display())))?,
             Way::Command(words) => {
                 return command::start(notice, &self.folder, words).map_err(Untold::Refused);
             }
@@ -329,7 +360,7 @@ impl Teller {
                 return command::start(notice, &self.folder, &desktop(&told)).map_err(Untold::Refused);
             }
             Way::Webhook(webhook) => webhook::post(webhook, &told.id, &line)?,
-            Way::Hl7(hl7) => hl7::send(hl7, &told, &order(&objects(&told.study_uid)))?,
+            Way::Hl7(hl7) => hl7::send(hl7, &told, &order(&objects(&told.study_uid))?)?,
         }
         Ok(move_durably(notice, &done)?)
     }
@@ -362,14 +393,42 @@ fn desktop(told: &Told) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
+/// The study of a notice, by its name.
+fn study_of(notice: &Path) -> Option<String> {
+    let name = notice.file_name()?.to_str()?;
+    Some(name.split_once('-')?.0.to_owned())
+}
+
+/// Whether a notice says that hematoma is suspected, by its name.
+fn is_urgent(notice: &Path) -> bool {
+    let name = notice.file_stem().unwrap_or_default().to_string_lossy();
+    [Occasion::Early, Occasion::Alert].iter().any(|occasion| name.ends_with(&format!("-{}", occasion.name())))
+}
+
 /// Whose study it is, from the first of its objects that tells; nobody's where none does.
-fn order(objects: &Path) -> Order {
+fn order(objects: &Path) -> Result<Order, Untold> {
     let limits = Limits::default();
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(objects).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let failed = |error: io::Error| Untold::Away(format!("the disk: {error}"));
+    let entries = match fs::read_dir(objects) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Order::default()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>().map_err(failed)?;
     paths.sort();
-    let read = |path: &PathBuf| Order::read(&Mapped::open(path, &limits).ok()?, &limits).ok();
-    paths.iter().find_map(read).unwrap_or_default()
+    let mut unread = None;
+    for path in paths {
+        match Mapped::open(&path, &limits) {
+            // Whose it is may stand there.
+            Err(MappedError::Read { source, .. } | MappedError::Copy { source, .. }) => unread = Some(source),
+            Err(_) => {}
+            Ok(bytes) => {
+                if let Ok(order) = Order::read(&bytes, &limits) {
+                    return Ok(order);
+                }
+            }
+        }
+    }
+    unread.map_or_else(|| Ok(Order::default()), |error| Err(failed(error)))
 }
 
 /// Whether a name from a configuration can be that of a folder.

@@ -4,6 +4,7 @@
 //! RFC 2104 (HMAC), RFC 9110 (HTTP), draft-ietf-httpapi-idempotency-key-header (the header of that name).
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -69,15 +70,15 @@ pub fn post(to: &Webhook, id: &str, line: &str) -> Result<(), Untold> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let time = now.as_secs().to_string();
     let mut request = http::client(&to.url, to.tls.as_ref(), PATIENCE)
-        .map_err(Untold::Nobody)?
+        .map_err(Untold::Away)?
         .post(&to.url)
         .header("Content-Type", "application/json")
         .header("Idempotency-Key", id)
         .header("X-Hemapatch-Timestamp", &time);
-    if let Some(secret) = to.secret().map_err(Untold::Nobody)? {
+    if let Some(secret) = to.secret().map_err(Untold::Away)? {
         request = request.header("X-Hemapatch-Signature", format!("sha256={}", sign(&secret, &time, line)));
     }
-    let answer = request.send(line).map_err(|error| Untold::Nobody(error.to_string()))?;
+    let answer = request.send(line).map_err(untold)?;
     match answer.status().as_u16() {
         200..=299 => Ok(()),
         // The same would come of any other notice.
@@ -86,6 +87,20 @@ pub fn post(to: &Webhook, id: &str, line: &str) -> Result<(), Untold> {
         }
         status => Err(Untold::Refused(format!("HTTP {status}"))),
     }
+}
+
+/// Whether whoever should be told was reached.
+fn untold(error: ureq::Error) -> Untold {
+    let is_away = match &error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::Timeout(when) => matches!(when, ureq::Timeout::Resolve | ureq::Timeout::Connect),
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+        ),
+        _ => false,
+    };
+    if is_away { Untold::Away(error.to_string()) } else { Untold::Nobody(error.to_string()) }
 }
 
 /// HMAC-SHA256 of time, a dot and the body, in hexadecimal: the time is signed too, so that nobody sends it again later.

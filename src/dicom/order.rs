@@ -21,6 +21,19 @@ const WANTED: Wanted = Wanted {
         tags::ISSUER_OF_PATIENT_ID,
         tags::PATIENT_BIRTH_DATE,
         tags::PATIENT_SEX,
+        tags::TIMEZONE_OFFSET_FROM_UTC,
+    ],
+    sequences: &[],
+    in_groups: &[],
+};
+
+/// What names patient and order, where something else among the elements cannot be read.
+const LEAST: Wanted = Wanted {
+    elements: &[
+        tags::SPECIFIC_CHARACTER_SET,
+        tags::ACCESSION_NUMBER,
+        tags::PATIENT_ID,
+        tags::ISSUER_OF_PATIENT_ID,
     ],
     sequences: &[],
     in_groups: &[],
@@ -47,15 +60,21 @@ pub struct Order {
     pub study_date: String,
     /// Hours, minutes, seconds, parts.
     pub study_time: String,
+    /// Of these times: sign, hours, minutes.
+    pub zone: String,
 }
 
 impl Order {
-    /// Reads the elements, with the character sets that the file tells.
+    /// Reads the elements, with the character sets that the file tells; the numbers alone where not all can be read.
     ///
     /// # Errors
     /// As of [`Object::read`](super::Object::read), but for what only slices need.
     pub fn read(bytes: &[u8], limits: &Limits) -> Result<Order, DicomError> {
-        let layout = guard::scan(bytes, &WANTED, limits)?;
+        Order::read_these(&WANTED, bytes, limits).or_else(|_| Order::read_these(&LEAST, bytes, limits))
+    }
+
+    fn read_these(wanted: &Wanted, bytes: &[u8], limits: &Limits) -> Result<Order, DicomError> {
+        let layout = guard::scan(bytes, wanted, limits)?;
         let elements = Elements::parse(&layout, &layout.elements, None)?;
         let text = |tag: Tag| elements.text(tag).unwrap_or_default();
         let names = text(tags::PATIENT_NAME);
@@ -69,6 +88,7 @@ impl Order {
             accession_number: text(tags::ACCESSION_NUMBER),
             study_date: text(tags::STUDY_DATE),
             study_time: text(tags::STUDY_TIME),
+            zone: text(tags::TIMEZONE_OFFSET_FROM_UTC),
         })
     }
 }
@@ -87,5 +107,14 @@ mod tests {
         let order = Order::read(&slice.file(), &Limits::default()).unwrap();
         assert_eq!(order.name, ["Buc", "Jérôme"]);
         assert_eq!((&*order.accession_number, &*order.birth_date), ("A77", ""));
+    }
+
+    #[test]
+    fn a_number_is_read_beside_what_cannot_be() {
+        let slice = Crafted::slice(2, 2)
+            .text(0x0010, 0x0010, b"PN", &"Doe".repeat(1000))
+            .text(0x0010, 0x0020, b"LO", "77");
+        let order = Order::read(&slice.file(), &Limits::default()).unwrap();
+        assert_eq!((&*order.patient_id, order.name), ("77", vec![String::new()]));
     }
 }
