@@ -66,6 +66,38 @@ fn of_a_head_that_lies_on_its_face() {
 }
 
 #[test]
+fn of_slices_that_stand_for_more_than_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let slices = folder.path().join("slices");
+    phantom(&slices, BLEED);
+    // One beside the middle of the hematoma is not there.
+    std::fs::remove_file(&files(&slices)[3]).unwrap();
+    let results = judge(folder.path(), "results", BLEED);
+    assert_valid(&results.join("dicom"));
+    assert_read_back(&results, &slices);
+}
+
+#[test]
+fn of_slices_that_lost_something_when_they_were_compressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, ways) = (folder.path().join("plain"), folder.path().join("ways"));
+    phantom(&plain, &[BLEED, &["--pixels", "256", "--pixel-mm", "0.9"]].concat());
+    let made = Command::new(program::python()).arg("tests/peers/compress.py").args([&plain, &ways]).output();
+    assert!(made.as_ref().unwrap().status.success(), "{}", String::from_utf8_lossy(&made.unwrap().stderr));
+    std::fs::rename(ways.join("lossy-j2k-91"), folder.path().join("slices")).unwrap();
+    let objects = judge(folder.path(), "results", BLEED).join("dicom");
+    assert_valid(&objects);
+    for file in files(&objects) {
+        let bytes = std::fs::read(&file).unwrap();
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        let is_picture = !file.ends_with("report.dcm");
+        // (0028,2110), (0028,2112) and (0028,2114)
+        assert_eq!(has(b"\x28\0\x10\x21CS\x02\x0001"), is_picture, "{}", file.display());
+        assert_eq!(has(b"\x28\0\x12\x21DS") && has(b"\x28\0\x14\x21CS"), is_picture, "{}", file.display());
+    }
+}
+
+#[test]
 fn of_no_alert() {
     let folder = tempfile::tempdir().unwrap();
     let results = judge(folder.path(), "results", CLEAN);

@@ -26,12 +26,14 @@ const WANTED: Wanted = Wanted {
         tags::STUDY_ID,
         tags::FRAME_OF_REFERENCE_UID,
         tags::POSITION_REFERENCE_INDICATOR,
+        tags::LOSSY_IMAGE_COMPRESSION_RATIO,
+        tags::LOSSY_IMAGE_COMPRESSION_METHOD,
     ],
     sequences: &[],
     in_groups: &[],
 };
 
-/// The elements of patient, study and frame of reference, as they stand in a slice.
+/// The elements of patient, study and frame of reference, as they stand in a slice; and by how much it was compressed.
 ///
 /// No `Debug`: logs must not have them.
 pub struct Inherited {

@@ -154,13 +154,15 @@ def main():
     for path in paths:
         for kind, ways in (("exact", EXACT), ("lossy", LOSSY)):
             for name, syntax, encode in ways:
-                dataset = pydicom.dcmread(path)
+                original, dataset = pydicom.dcmread(path), pydicom.dcmread(path)
                 if encode is None:
                     dataset.compress(syntax, generate_instance_uid=False)
                 else:
                     encapsulated(dataset, syntax, [encode(cells(dataset))])
                 if kind == "lossy":
                     dataset.LossyImageCompression = "01"
+                    dataset.LossyImageCompressionRatio = round(len(cells(original).tobytes()) / len(dataset.PixelData), 2)
+                    dataset.LossyImageCompressionMethod = "ISO_14495_1" if name.startswith("jpegls") else "ISO_15444_1"
                 save(dataset, out / f"{kind}-{name}", path.name)
         for name, syntax in (
             ("implicit", ImplicitVRLittleEndian), ("deflated", DeflatedExplicitVRLittleEndian),

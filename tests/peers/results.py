@@ -82,6 +82,17 @@ def check_pictures(report, pictures):
         assert "research use only" in overlay.ImageComments and "slice " in overlay.ImageComments
 
 
+def volume_ml(segmentation):
+    """By the measures of the frames, whether they share them or not."""
+    [shared] = segmentation.SharedFunctionalGroupsSequence
+    volume = 0
+    for frame, mask in zip(segmentation.PerFrameFunctionalGroupsSequence, np.atleast_3d(segmentation.pixel_array)):
+        [measures] = (frame if "PixelMeasuresSequence" in frame else shared).PixelMeasuresSequence
+        row, column = measures.PixelSpacing
+        volume += mask.sum() * row * column * measures.SliceThickness / 1000
+    return volume
+
+
 def check_segmentation(report, path, sources):
     segmentation = hd.seg.segread(path)
     assert segmentation.number_of_segments == 1
@@ -105,6 +116,7 @@ def check_segmentation(report, path, sources):
         covered += (hu[(mask > 0)] > 50).sum()
     assert np.mean(denser) > 8, denser
     assert covered > 0
+    assert abs(volume_ml(segmentation) - report["hematoma_volume_ml"]) <= 0.01 * report["hematoma_volume_ml"]
     frame = segmentation.PerFrameFunctionalGroupsSequence[0]
     uid = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
     assert frame.PlanePositionSequence[0].ImagePositionPatient == sources[uid].ImagePositionPatient
@@ -129,7 +141,7 @@ def main():
             assert dataset.get(name) == first.get(name), name
         assert dataset.SeriesInstanceUID != first.SeriesInstanceUID
         assert dataset.SeriesDate == first.StudyDate
-        assert "research use only" in dataset.SeriesDescription
+        assert f"{len(report['slices'])} slices, research use only" in dataset.SeriesDescription or not report["slices"]
         if "PixelData" in dataset and dataset.Modality == "OT":
             assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns, 3) and dataset.pixel_array.any()
             pictures.append(dataset)

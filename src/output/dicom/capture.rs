@@ -15,13 +15,20 @@ use crate::output::montage::Montage;
 
 /// All slices.
 pub fn montage(about: &About<'_>, montage: &Montage, facts: &[String]) -> Result<ResultObject, String> {
-    let series = ("pictures", "9902", "hemapatch pictures, research use only");
-    object(about, series, "montage", 1, montage.draw(about.report, facts), DataSet::new())
+    let description = about.description("pictures");
+    object(
+        about,
+        ("pictures", "9902", &description),
+        "montage",
+        1,
+        montage.draw(about.report, facts),
+        DataSet::new(),
+    )
 }
 
 /// The slices with the most hematoma: a series of their own, since viewers zoom a series as its first picture needs it.
 pub fn overlays(about: &About<'_>) -> Result<Vec<ResultObject>, String> {
-    let mut objects = Vec::new();
+    let (mut objects, description) = (Vec::new(), about.description("drawn patches"));
     for (overlay, number) in about.findings.overlays().iter().zip(1u32..) {
         let slice = about.report.slices.get(overlay.index);
         let finding = about.findings.slices().get(overlay.index);
@@ -42,7 +49,7 @@ pub fn overlays(about: &About<'_>) -> Result<Vec<ResultObject>, String> {
         if let Some(slice) = finding {
             about_slice = about_slice.items(tags::SOURCE_IMAGE_SEQUENCE, vec![reference(slice, slice.frame)]);
         }
-        let series = ("overlays", "9904", "hemapatch slices with patches, research use only");
+        let series = ("overlays", "9904", &*description);
         let name = format!("overlay-{:04}", overlay.index + 1);
         objects.push(object(about, series, &name, number, picture, about_slice)?);
     }
@@ -76,7 +83,7 @@ fn object(
         // What is written into the picture is no patient's.
         .text(tags::BURNED_IN_ANNOTATION, VR::CS, "NO")
         .text(tags::RECOGNIZABLE_VISUAL_FEATURES, VR::CS, "NO")
-        .text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00")
+        .with(about.findings.losses())
         .text(tags::DERIVATION_DESCRIPTION, VR::ST, "Drawn over prepared slices; research use only")
         .short(tags::SAMPLES_PER_PIXEL, 3)
         .text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "RGB")

@@ -115,11 +115,11 @@ pub fn begin(origin: &Inherited, series: &Series<'_>) -> DataSet {
         .text(tags::REFERRING_PHYSICIAN_NAME, VR::PN, "")
         .text(tags::STUDY_ID, VR::SH, "")
         .text(tags::ACCESSION_NUMBER, VR::SH, "");
+    // The frame of reference belongs to objects that lie in it, what was lost to those that have pixels.
+    let of_some = [tags::FRAME_OF_REFERENCE_UID, tags::POSITION_REFERENCE_INDICATOR];
+    let of_pixels = [tags::LOSSY_IMAGE_COMPRESSION_RATIO, tags::LOSSY_IMAGE_COMPRESSION_METHOD];
     for (tag, vr, value) in origin.elements() {
-        // The frame of reference belongs to objects that lie in it.
-        if series.is_placed
-            || ![tags::FRAME_OF_REFERENCE_UID, tags::POSITION_REFERENCE_INDICATOR].contains(&tag)
-        {
+        if (series.is_placed || !of_some.contains(&tag)) && !of_pixels.contains(&tag) {
             data_set = match tag {
                 // The writer takes it up where it is a text; it has plain letters, or is none.
                 tags::SPECIFIC_CHARACTER_SET => {
@@ -242,8 +242,7 @@ mod tests {
             .with(0x0010, 0x0040, b"CS", b"\xC4\xD0")
             .with(0x0020, 0x0052, b"UI", b"1.2.\xB73\0");
         let origin = Inherited::read(&slice.file(), &Limits::default()).unwrap();
-        let series =
-            Series { modality: "SR", uid: uid(&[]), number: "1", description: "", is_placed: true };
+        let series = Series { modality: "SR", uid: uid(&[]), number: "1", description: "", is_placed: true };
         let file = begin(&origin, &series).file("1.2.840.10008.5.1.4.1.1.88.34", "1.2").unwrap();
         let has = |bytes: &[u8]| file.windows(bytes.len()).any(|window| window == bytes);
         assert!(has(b"CS\x02\0\xC4\xD0") && has(b"UI\x08\x001.2.\xB73\0") && has(b"CS\x08\0GB18030 "));

@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 
-use dicom_core::Tag;
+use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 use image::RgbImage;
 use ndarray::Array2;
 
+use super::data_set::DataSet;
 use crate::dicom::Inherited;
 use crate::label::Class;
 use crate::limits::Limits;
@@ -28,6 +29,7 @@ pub struct Findings {
     grid: Grid,
     reorientation: Reorientation,
     slices: Vec<SliceFinding>,
+    lossy: bool,
     overlays: Vec<Overlay>,
 }
 
@@ -74,7 +76,8 @@ impl Findings {
         let lowest = tries.next().unwrap_or_else(|| Err("no slices".to_owned()));
         let origin = lowest.or_else(|why| tries.find_map(Result::ok).ok_or(why));
         let reorientation = series.reorientation;
-        Findings { origin, grid, reorientation, slices: Vec::new(), overlays: Vec::new() }
+        let lossy = series.slices.iter().any(|slice| slice.header.lossy);
+        Findings { origin, grid, reorientation, slices: Vec::new(), lossy, overlays: Vec::new() }
     }
 
     /// Notes a slice.
@@ -126,6 +129,24 @@ impl Findings {
     /// A UID or date of that slice.
     pub fn told(&self, tag: Tag) -> Option<&str> {
         self.origin.as_ref().ok()?.plain(tag)
+    }
+
+    /// What was lost before the slices came: it is lost in whatever is made of them. Ratio and method, as far as they are told.
+    ///
+    /// # Source
+    /// DICOM PS3.3 C.7.6.1.1.5.
+    pub fn losses(&self) -> DataSet {
+        let losses = DataSet::new();
+        if !self.lossy {
+            return losses.text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00");
+        }
+        let losses = losses.text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "01");
+        let told =
+            [(tags::LOSSY_IMAGE_COMPRESSION_RATIO, VR::DS), (tags::LOSSY_IMAGE_COMPRESSION_METHOD, VR::CS)];
+        told.into_iter().fold(losses, |losses, (tag, vr)| match self.told(tag) {
+            Some(value) => losses.text(tag, vr, value),
+            None => losses,
+        })
     }
 
     /// The frame of reference, where the slices have one and it is told where they lie in it.

@@ -23,9 +23,6 @@ use data_set::uid;
 /// What the segmentation is of, and the volume in the report.
 const HEMATOMA_PATCHES: &str = "hematoma patches";
 
-/// What stands in the description of every series.
-const DESCRIPTION_OF_REPORT: &str = "hemapatch report, research use only";
-
 /// An object, ready to be written.
 pub struct ResultObject {
     /// The name of its file.
@@ -47,6 +44,14 @@ impl About<'_> {
     /// The UID of an object or a series of this verdict.
     fn uid(&self, what: &str) -> String {
         uid(&["hemapatch result", &self.verdict, what])
+    }
+
+    /// The description of a series. How many slices were seen tells the later of two verdicts from the earlier one.
+    fn description(&self, what: &str) -> String {
+        match self.findings.slices().len() {
+            0 => format!("hemapatch {what}, research use only"),
+            slices => format!("hemapatch {what}, {slices} slices, research use only"),
+        }
     }
 
     /// The UID of something that is measured, the same in whichever object speaks of it.

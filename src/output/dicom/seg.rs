@@ -27,11 +27,13 @@ pub fn object(about: &About<'_>) -> Result<Option<ResultObject>, String> {
         modality: "SEG",
         uid: about.uid("segmentations"),
         number: "9903",
-        description: "hemapatch patches, research use only",
+        description: &about.description("patches"),
         is_placed: true,
     };
     let short =
         |length: usize| u16::try_from(length).map_err(|_| format!("a slice of {length} pixels a side"));
+    // A slice beside a gap stands for more than the others.
+    let is_even = slices.iter().all(|(_, other)| (other.thickness_mm - plane.thickness_mm).abs() < 0.001);
     let organization = about.uid("dimensions");
     let bytes = begin(about.origin, &series)
         .text(tags::INSTANCE_NUMBER, VR::IS, "1")
@@ -42,7 +44,7 @@ pub fn object(about: &About<'_>) -> Result<Option<ResultObject>, String> {
         .text(tags::CONTENT_LABEL, VR::CS, "HEMATOMA")
         .text(tags::CONTENT_DESCRIPTION, VR::LO, "Patches called hematoma; research use only")
         .text(tags::CONTENT_CREATOR_NAME, VR::PN, "")
-        .text(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, "00")
+        .with(about.findings.losses())
         .text(tags::SEGMENTATION_TYPE, VR::CS, "BINARY")
         .items(tags::SEGMENT_SEQUENCE, vec![segment(about)])
         .items(tags::REFERENCED_SERIES_SEQUENCE, vec![referenced(about, &slices)])
@@ -65,10 +67,14 @@ pub fn object(about: &About<'_>) -> Result<Option<ResultObject>, String> {
                     .text(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, "Place"),
             ],
         )
-        .items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(plane)])
+        .items(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![shared(plane, is_even)])
         .items(
             tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE,
-            slices.iter().zip(1..).map(|(&(slice, plane), place)| frame(slice, plane, place)).collect(),
+            slices
+                .iter()
+                .zip(1..)
+                .map(|(&(slice, plane), place)| frame(slice, plane, place, is_even))
+                .collect(),
         )
         .text(tags::NUMBER_OF_FRAMES, VR::IS, &slices.len().to_string())
         .short(tags::SAMPLES_PER_PIXEL, 1)
@@ -145,16 +151,17 @@ pub fn reference(slice: &SliceFinding, frame: Option<u32>) -> DataSet {
     }
 }
 
-fn shared(plane: Plane) -> DataSet {
-    DataSet::new()
-        .items(
-            tags::PIXEL_MEASURES_SEQUENCE,
-            vec![
-                DataSet::new()
-                    .decimals(tags::PIXEL_SPACING, &plane.spacing_mm)
-                    .decimals(tags::SLICE_THICKNESS, &[plane.thickness_mm]),
-            ],
-        )
+fn measures(plane: Plane) -> DataSet {
+    let measures = DataSet::new()
+        .decimals(tags::PIXEL_SPACING, &plane.spacing_mm)
+        .decimals(tags::SLICE_THICKNESS, &[plane.thickness_mm]);
+    DataSet::new().items(tags::PIXEL_MEASURES_SEQUENCE, vec![measures])
+}
+
+/// What all frames share; their measures where these are even.
+fn shared(plane: Plane, is_even: bool) -> DataSet {
+    let group = if is_even { measures(plane) } else { DataSet::new() };
+    group
         .items(
             tags::PLANE_ORIENTATION_SEQUENCE,
             vec![DataSet::new().decimals(tags::IMAGE_ORIENTATION_PATIENT, &plane.orientation)],
@@ -165,7 +172,7 @@ fn shared(plane: Plane) -> DataSet {
         )
 }
 
-fn frame(slice: &SliceFinding, plane: Plane, place: u32) -> DataSet {
+fn frame(slice: &SliceFinding, plane: Plane, place: u32, is_even: bool) -> DataSet {
     let source = reference(slice, slice.frame)
         .code(tags::PURPOSE_OF_REFERENCE_CODE_SEQUENCE, codes::SOURCE_FOR_PROCESSING)
         .text(tags::SPATIAL_LOCATIONS_PRESERVED, VR::CS, "YES");
@@ -174,7 +181,8 @@ fn frame(slice: &SliceFinding, plane: Plane, place: u32) -> DataSet {
             .code(tags::DERIVATION_CODE_SEQUENCE, code)
             .items(tags::SOURCE_IMAGE_SEQUENCE, vec![source])
     };
-    DataSet::new()
+    let group = if is_even { DataSet::new() } else { measures(plane) };
+    group
         .items(
             tags::FRAME_CONTENT_SEQUENCE,
             vec![DataSet::new().longs(tags::DIMENSION_INDEX_VALUES, &[1, place])],

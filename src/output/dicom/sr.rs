@@ -10,7 +10,7 @@ use super::codes::{self, Code};
 use super::data_set::{DataSet, Series, begin, decimal, single};
 use super::findings::SliceFinding;
 use super::seg::{parameters, reference};
-use super::{About, DESCRIPTION_OF_REPORT, HEMATOMA_PATCHES, ResultObject};
+use super::{About, HEMATOMA_PATCHES, ResultObject};
 use crate::label::Class;
 use crate::output::RESEARCH_USE;
 use crate::study::Outcome;
@@ -20,7 +20,7 @@ pub fn object(about: &About<'_>, has_segmentation: bool) -> Result<ResultObject,
         modality: "SR",
         uid: about.uid("reports"),
         number: "9901",
-        description: DESCRIPTION_OF_REPORT,
+        description: &about.description("report"),
         is_placed: false,
     };
     let tree = Tree { about, has_segmentation };
