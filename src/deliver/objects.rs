@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use dicom_dictionary_std::uids;
-use dicom_object::{FileMetaTable, InMemDicomObject};
-use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
+use dicom_object::FileMetaTable;
+
+use crate::dicom;
+use crate::limits::Limits;
 
 /// Bytes before the data set that the meta group's length does not count: preamble, prefix, the length itself.
 const BEFORE_META: usize = 128 + 4 + 12;
@@ -46,11 +48,11 @@ impl Object {
         })
     }
 
-    /// One with this UID, for tests.
+    /// One with this UID as all that it is, for tests.
     #[cfg(test)]
     pub fn sample(instance_uid: &str) -> Object {
         let (path, syntax) = (PathBuf::new(), uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned());
-        let (bytes, instance_uid) = (b"object".to_vec(), instance_uid.to_owned());
+        let (bytes, instance_uid) = (instance_uid.as_bytes().to_vec(), instance_uid.to_owned());
         Object { path, bytes, class_uid: "1.2".to_owned(), instance_uid, syntax, data_at: 0 }
     }
 
@@ -60,19 +62,16 @@ impl Object {
     }
 
     /// The data set in implicit VR little endian, for archives that speak nothing else.
+    ///
+    /// # Errors
+    /// It cannot be written so, and why.
     pub fn implicit(&self) -> Result<Vec<u8>, String> {
-        if self.syntax == uids::IMPLICIT_VR_LITTLE_ENDIAN {
-            return Ok(self.data().to_vec());
+        match self.syntax.as_str() {
+            uids::IMPLICIT_VR_LITTLE_ENDIAN => Ok(self.data().to_vec()),
+            uids::EXPLICIT_VR_LITTLE_ENDIAN => {
+                dicom::implicit(self.data(), &Limits::default()).map_err(|error| error.to_string())
+            }
+            other => Err(format!("it is in another transfer syntax: {other}")),
         }
-        let object = InMemDicomObject::read_dataset_with_ts(
-            self.data(),
-            &dicom_transfer_syntax_registry::entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
-        );
-        let object = object.map_err(|error| error.to_string())?;
-        let mut bytes = Vec::new();
-        object
-            .write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
-            .map_err(|error| error.to_string())?;
-        Ok(bytes)
     }
 }

@@ -11,6 +11,7 @@ mod fragments;
 mod groups;
 mod guard;
 mod header;
+mod implicit;
 mod inflate;
 mod inherited;
 mod layout;
@@ -32,6 +33,7 @@ use elements::Elements;
 
 pub use file_meta::claims_dicom;
 pub use header::{Concatenation, SliceHeader};
+pub use implicit::implicit;
 pub use inherited::Inherited;
 pub use object::Object;
 pub use order::Order;
