@@ -52,8 +52,13 @@ pub fn store(
         let status = if syntax == object.syntax {
             association.ask(context, command, object.data())?
         } else {
-            let data = object.implicit().map_err(Failure::Objects)?;
-            association.ask(context, command, &data)?
+            match object.implicit() {
+                Ok(data) => association.ask(context, command, &data)?,
+                Err(why) => {
+                    note(object, Fate::Refused(format!("it cannot be written in implicit VR: {why}")))?;
+                    continue;
+                }
+            }
         };
         note(object, fate(status))?;
     }
@@ -109,4 +114,67 @@ pub fn new_uid() -> String {
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
     format!("2.25.{}", u128::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use dicom_ul::association::server::ServerAssociationOptions;
+    use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+
+    use super::*;
+    use crate::dimse::Command;
+
+    /// Takes what it is sent on one association, in implicit VR little endian alone; where it listens.
+    fn archive() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            let options = ServerAssociationOptions::new()
+                .accept_any()
+                .with_abstract_syntax("1.2")
+                .with_transfer_syntax(uids::IMPLICIT_VR_LITTLE_ENDIAN);
+            let mut association = options.establish(listener.accept().unwrap().0).unwrap();
+            let mut command = None;
+            while let Ok(Pdu::PData { data }) = association.receive() {
+                for value in data {
+                    if value.value_type == PDataValueType::Command {
+                        command = Command::read(&value.data);
+                        continue;
+                    }
+                    let answer = command.take().unwrap().answer(Status::Success, "");
+                    let value = PDataValue {
+                        value_type: PDataValueType::Command,
+                        data: answer,
+                        is_last: true,
+                        ..value
+                    };
+                    association.send(&Pdu::PData { data: vec![value] }).unwrap();
+                }
+            }
+            let _ = association.send(&Pdu::ReleaseRP);
+        });
+        address
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_written_as_its_archive_wants_it_holds_up_no_other() {
+        let to = serde_json::json!({ "address": archive(), "ae_title": "PACS", "commit": false });
+        let to: Dicom = serde_json::from_value(to).unwrap();
+        let mut plain = Object::sample("1.2.4");
+        plain.syntax = uids::IMPLICIT_VR_LITTLE_ENDIAN.to_owned();
+        // The first is no data set at all.
+        let objects = [Object::sample("1.2.3"), plain];
+        let mut association = connect(&to, &objects).unwrap();
+        let mut fates = Vec::new();
+        store(&mut association, &objects, &mut |object, fate| {
+            fates.push((object.instance_uid.clone(), fate));
+            Ok(())
+        })
+        .unwrap();
+        association.release();
+        assert!(matches!(&fates[0].1, Fate::Refused(why) if why.contains("implicit VR")), "{fates:?}");
+        assert_eq!(fates[1..], [("1.2.4".to_owned(), Fate::Taken)]);
+    }
 }
