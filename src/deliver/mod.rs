@@ -313,10 +313,11 @@ impl Courier {
         let dicom = match &self.to {
             To::Dicom(dicom) => dicom,
             To::Stow(stow) => {
-                stow::send(stow, &waiting, &mut note)?;
+                let sent = stow::send(stow, &waiting, &mut note);
                 if is_refused {
                     memory.refused(entry);
                 }
+                sent?;
                 return match failed {
                     Some(why) => Err(Failure::Objects(why)),
                     None => Ok(finish(entry, "its answer", tell)?),
@@ -422,7 +423,7 @@ mod tests {
     use super::*;
 
     /// A file that is an object, as far as an archive's answers are concerned.
-    fn write(folder: &Path, instance_uid: &str) {
+    pub(super) fn write(folder: &Path, instance_uid: &str) {
         let meta = FileMetaTableBuilder::new()
             .media_storage_sop_class_uid("1.2.840.10008.5.1.4.1.1.7")
             .media_storage_sop_instance_uid(instance_uid)

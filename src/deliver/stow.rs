@@ -4,9 +4,12 @@
 //! DICOM PS3.18 10.5 (store transaction), annex F (JSON), RFC 2387 (multipart/related).
 
 use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use serde_json::Value;
+use ureq::Body;
+use ureq::http::Response;
 
 use super::objects::Object;
 use super::{Failure, Fate, Stow, fate, send};
@@ -17,16 +20,67 @@ use crate::spool::SpoolError;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of an answer.
 const MOST_ANSWER: u64 = 1 << 20;
+/// How a request fails whose archive was there.
+const HANG_UPS: [ErrorKind; 4] = [
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionReset,
+    ErrorKind::UnexpectedEof,
+];
 
-/// Sends objects in one request; `note` hears of each what became of it.
-pub fn send(
-    to: &Stow,
-    objects: &[Object],
-    note: &mut dyn FnMut(&Object, Fate) -> Result<(), SpoolError>,
-) -> Result<(), Failure> {
+/// Hears of an object what became of it.
+type Note<'a> = dyn FnMut(&Object, Fate) -> Result<(), SpoolError> + 'a;
+
+/// What came of a request.
+enum Answer {
+    /// Its status, and what is said of objects.
+    Said(u16, Value),
+    /// None: the archive hung up.
+    HungUp(String),
+}
+
+impl Answer {
+    /// Whether it may be one object of several, or all of them together, that is not taken.
+    fn is_of_the_whole(&self) -> bool {
+        match self {
+            // Its form, its kind, its size; what an archive stumbles over.
+            Answer::Said(status, _) => matches!(status, 400 | 406 | 413 | 415 | 500),
+            // So do some where a request is too long.
+            Answer::HungUp(_) => true,
+        }
+    }
+}
+
+/// Sends objects in one request, or, where that is not taken as a whole, each in one of its own; `note` hears of each what became
+/// of it.
+pub fn send(to: &Stow, objects: &[Object], note: &mut Note<'_>) -> Result<(), Failure> {
     if objects.is_empty() {
         return Ok(());
     }
+    let answer = post(to, objects)?;
+    if objects.len() > 1 && answer.is_of_the_whole() {
+        return send_each(to, objects, note);
+    }
+    for object in objects {
+        note(object, fate_of(object, &answer)?)?;
+    }
+    Ok(())
+}
+
+/// One that the archive has no answer to keeps no other from it.
+fn send_each(to: &Stow, objects: &[Object], note: &mut Note<'_>) -> Result<(), Failure> {
+    let mut unanswered = Ok(());
+    for alone in objects.chunks(1) {
+        match send(to, alone, note) {
+            Err(Failure::Peer(why)) => unanswered = Err(Failure::Peer(why)),
+            sent => sent?,
+        }
+    }
+    unanswered
+}
+
+/// Makes a request.
+fn post(to: &Stow, objects: &[Object]) -> Result<Answer, Failure> {
     let (boundary, body) = multipart(objects);
     let kind = format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
     let mut request = http::client(&to.url, to.tls.as_ref(), PATIENCE)
@@ -37,14 +91,20 @@ pub fn send(
     if let Some(value) = authorization(to).map_err(Failure::Peer)? {
         request = request.header("Authorization", value);
     }
-    let mut answer = request.send(&body[..]).map_err(|error| Failure::Peer(error.to_string()))?;
+    match request.send(&body[..]) {
+        Ok(mut answer) => hear(&mut answer),
+        Err(ureq::Error::Io(error)) if HANG_UPS.contains(&error.kind()) => {
+            Ok(Answer::HungUp(error.to_string()))
+        }
+        Err(error) => Err(Failure::Peer(error.to_string())),
+    }
+}
+
+/// Reads an answer.
+fn hear(answer: &mut Response<Body>) -> Result<Answer, Failure> {
     let status = answer.status().as_u16();
     let text = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_string().unwrap_or_default();
-    let said: Value = serde_json::from_str(&text).unwrap_or_default();
-    for object in objects {
-        note(object, fate_of(object, status, &said)?)?;
-    }
-    Ok(())
+    Ok(Answer::Said(status, serde_json::from_str(&text).unwrap_or_default()))
 }
 
 /// Connects, and sends nothing: who is there.
@@ -75,7 +135,14 @@ fn multipart(objects: &[Object]) -> (String, Vec<u8>) {
 }
 
 /// What an answer says about an object.
-fn fate_of(object: &Object, status: u16, said: &Value) -> Result<Fate, Failure> {
+///
+/// # Source
+/// DICOM PS3.18 10.5.3 (statuses), annex I (what is listed).
+fn fate_of(object: &Object, answer: &Answer) -> Result<Fate, Failure> {
+    let (status, said) = match answer {
+        Answer::Said(status, said) => (*status, said),
+        Answer::HungUp(why) => return Err(Failure::Peer(why.clone())),
+    };
     let listed = |sequence: &str| {
         said[sequence]["Value"]
             .as_array()
@@ -97,30 +164,157 @@ fn fate_of(object: &Object, status: u16, said: &Value) -> Result<Fate, Failure> 
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
+    use crate::alert::Occasion;
+    use crate::deliver::{Memory, REFUSALS, To, outbox_in, tests::write};
 
     fn object(instance_uid: &str) -> Object {
         Object::sample(instance_uid)
     }
 
     fn told(status: u16, text: &str) -> Option<Fate> {
-        fate_of(&object("1.2.3"), status, &serde_json::from_str(text).unwrap_or_default()).ok()
+        let said = serde_json::from_str(text).unwrap_or_default();
+        fate_of(&object("1.2.3"), &Answer::Said(status, said)).ok()
+    }
+
+    /// A list with one object, and more of it.
+    fn list(tag: &str, uid: &str, more: &str) -> String {
+        let item = format!(r#"{{"00081155":{{"vr":"UI","Value":["{uid}"]}}{more}}}"#);
+        format!(r#"{{"{tag}":{{"vr":"SQ","Value":[{item}]}}}}"#)
+    }
+
+    /// A reason that is the object's.
+    const REASON: &str = r#","00081197":{"vr":"US","Value":[49152]}"#;
+
+    /// An archive that answers each request by its body, and hangs up after it.
+    fn archive(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Stow {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = BufReader::new(stream.unwrap());
+                let (mut line, mut length) = (String::new(), 0);
+                while line != "\r\n" {
+                    line.clear();
+                    stream.read_line(&mut line).unwrap();
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap();
+                    }
+                }
+                let mut body = vec![0; length];
+                stream.read_exact(&mut body).unwrap();
+                // Whoever is answered too much may be gone.
+                let _ = stream.get_mut().write_all(&answer(&String::from_utf8_lossy(&body)));
+            }
+        });
+        serde_json::from_value(serde_json::json!({ "url": url })).unwrap()
+    }
+
+    fn answer(status: u16, kind: &str, body: &[u8]) -> Vec<u8> {
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status} So\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    fn count(body: &str) -> usize {
+        body.matches("application/dicom").count()
+    }
+
+    /// What became of objects, and how it ended.
+    fn fates(to: &Stow, uids: &[&str]) -> (Vec<Fate>, Result<(), Failure>) {
+        let objects: Vec<Object> = uids.iter().map(|uid| object(uid)).collect();
+        let mut fates = Vec::new();
+        let ended = send(to, &objects, &mut |_, fate| {
+            fates.push(fate);
+            Ok(())
+        });
+        (fates, ended)
     }
 
     #[test]
     fn each_object_has_its_own_answer() {
-        let item = |uid: &str, more: &str| format!(r#"{{"00081155":{{"vr":"UI","Value":["{uid}"]}}{more}}}"#);
-        let reason = r#","00081197":{"vr":"US","Value":[49152]}"#;
-        let list = |tag: &str, item: String| format!(r#"{{"{tag}":{{"vr":"SQ","Value":[{item}]}}}}"#);
         assert_eq!(told(200, "{}"), Some(Fate::Taken));
         assert_eq!(told(200, "<xml/>"), Some(Fate::Taken));
-        assert_eq!(told(202, &list("00081199", item("1.2.3", ""))), Some(Fate::Taken));
+        assert_eq!(told(202, &list("00081199", "1.2.3", "")), Some(Fate::Taken));
         assert!(matches!(told(202, "{}"), Some(Fate::NotNow(_))));
-        assert!(matches!(told(409, &list("00081198", item("1.2.3", reason))), Some(Fate::Refused(_))));
-        assert!(matches!(told(200, &list("00081198", item("1.2.3", ""))), Some(Fate::NotNow(_))));
+        assert!(matches!(told(409, &list("00081198", "1.2.3", REASON)), Some(Fate::Refused(_))));
+        assert!(matches!(told(200, &list("00081198", "1.2.3", "")), Some(Fate::NotNow(_))));
         assert!(matches!(told(415, ""), Some(Fate::Refused(_))));
         assert_eq!(told(503, ""), None);
         assert_eq!(told(302, ""), None);
+    }
+
+    #[test]
+    fn an_object_that_is_not_wanted_keeps_no_other_from_an_archive() {
+        // A server that did not know segmentations answered 415 to the one request that all objects of a verdict went in, and after
+        // eight of them its report was put aside too.
+        let to = archive(|body| match body.contains("1.2.4") {
+            true => answer(415, "text/html", b"<html>"),
+            false => answer(200, "application/dicom+json", b"{}"),
+        });
+        let (fates, ended) = fates(&to, &["1.2.3", "1.2.4", "1.2.5"]);
+        assert!(matches!(&fates[..], [Fate::Taken, Fate::Refused(_), Fate::Taken]), "{fates:?}");
+        assert!(ended.is_ok());
+    }
+
+    #[test]
+    fn what_is_too_much_at_once_goes_one_by_one() {
+        // nginx takes a megabyte where nothing else is set; others hang up.
+        for refusal in [answer(413, "text/html", b"<html>"), Vec::new()] {
+            let to = archive(move |body| match count(body) {
+                1 => answer(200, "", b""),
+                _ => refusal.clone(),
+            });
+            let (fates, ended) = fates(&to, &["1.2.3", "1.2.4"]);
+            assert_eq!(fates, [Fate::Taken, Fate::Taken]);
+            assert!(ended.is_ok());
+        }
+    }
+
+    #[test]
+    fn an_object_without_an_answer_keeps_no_other_from_an_archive() {
+        for stumble in [answer(500, "text/plain", b""), Vec::new()] {
+            let to = archive(move |body| match body.contains("1.2.3") {
+                true => stumble.clone(),
+                false => answer(200, "", b""),
+            });
+            let (fates, ended) = fates(&to, &["1.2.3", "1.2.4"]);
+            assert_eq!(fates, [Fate::Taken]);
+            assert!(matches!(ended, Err(Failure::Peer(_))), "{ended:?}");
+        }
+        // One that is away is asked once.
+        let (fates, ended) = fates(&archive(|_| answer(503, "", b"")), &["1.2.3", "1.2.4"]);
+        assert!(fates.is_empty() && matches!(ended, Err(Failure::Peer(_))));
+    }
+
+    #[test]
+    fn refusals_count_also_where_another_object_has_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = folder.path().join("objects");
+        fs::create_dir(&objects).unwrap();
+        ["1.2.3", "1.2.4", "1.2.5"].iter().for_each(|uid| write(&objects, uid));
+        let to = archive(|body| match (body.contains("1.2.3"), body.contains("1.2.4")) {
+            (true, _) => answer(500, "", b""),
+            (_, true) => answer(415, "", b""),
+            _ => answer(200, "", b""),
+        });
+        let queue = folder.path().join("queue");
+        let (outbox, courier) = outbox_in(queue, vec![Occasion::Alert], To::Stow(to)).unwrap();
+        outbox.post(Occasion::Alert, "1.2", &objects).unwrap();
+        let entry = &courier.queue.entries().unwrap()[0];
+        let mut memory = Memory::default();
+        for _ in 0..REFUSALS {
+            assert_eq!(entry.waiting().unwrap().len(), if memory.refusals.is_empty() { 3 } else { 2 });
+            let sent = courier.forward(entry, &mut memory, &|_| {});
+            assert!(matches!(sent, Err(Failure::Peer(_))), "{sent:?}");
+        }
+        assert!(entry.path().join("1.2.3.dcm").exists());
+        assert!(entry.path().join("1.2.4.refused").exists());
+        assert!(entry.path().join("1.2.5.sent").exists());
     }
 
     #[test]
