@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::slice;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -102,9 +103,28 @@ fn post(to: &Stow, objects: &[Object]) -> Result<Answer, Failure> {
 
 /// Reads an answer.
 fn hear(answer: &mut Response<Body>) -> Result<Answer, Failure> {
-    let status = answer.status().as_u16();
-    let text = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_string().unwrap_or_default();
-    Ok(Answer::Said(status, serde_json::from_str(&text).unwrap_or_default()))
+    let status = answer.status();
+    let kind = answer.body().mime_type().unwrap_or_default().to_ascii_lowercase();
+    let bytes = answer.body_mut().with_config().limit(MOST_ANSWER).read_to_vec();
+    match bytes.map_err(|error| error.to_string()).and_then(|bytes| read(&kind, &bytes)) {
+        // It may have listed objects that were not taken.
+        Err(why) if status.is_success() => Err(Failure::Peer(format!("its answer cannot be read: {why}"))),
+        said => Ok(Answer::Said(status.as_u16(), said.unwrap_or_default())),
+    }
+}
+
+/// What an answer of some kind says of objects; nothing where it is empty, or says so in another way than we ask for.
+fn read(kind: &str, bytes: &[u8]) -> Result<Value, String> {
+    if kind.contains("html") {
+        return Err(format!("a page for people ({kind}), as where a login is wanted"));
+    }
+    // UIDs are ASCII, whatever a comment beside them is written in.
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{FEFF}').trim();
+    match serde_json::from_str(text) {
+        Err(error) if kind.ends_with("json") && !text.is_empty() => Err(error.to_string()),
+        said => Ok(said.unwrap_or_default()),
+    }
 }
 
 /// Connects, and sends nothing: who is there.
@@ -143,18 +163,25 @@ fn fate_of(object: &Object, answer: &Answer) -> Result<Fate, Failure> {
         Answer::Said(status, said) => (*status, said),
         Answer::HungUp(why) => return Err(Failure::Peer(why.clone())),
     };
+    // One data set; some archives say it as an array of one.
+    let sets = said.as_array().map_or(slice::from_ref(said), Vec::as_slice);
+    let is_it = |item: &&Value| {
+        let uid = item["00081155"]["Value"][0].as_str();
+        uid.is_some_and(|uid| uid.trim_end_matches(['\0', ' ']) == object.instance_uid)
+    };
     let listed = |sequence: &str| {
-        said[sequence]["Value"]
-            .as_array()
-            .and_then(|items| items.iter().find(|item| item["00081155"]["Value"][0] == *object.instance_uid))
+        sets.iter().filter_map(|set| set[sequence]["Value"].as_array()).flatten().find(is_it)
     };
     if let Some(failed) = listed("00081198") {
         let reason = failed["00081197"]["Value"][0].as_u64().unwrap_or(0x0110);
         return Ok(fate(u16::try_from(reason).unwrap_or(0x0110)));
     }
+    let tells_which = sets.iter().any(|set| set.get("00081199").is_some());
     match status {
-        200 => Ok(Fate::Taken),
-        202 | 409 if listed("00081199").is_some() => Ok(Fate::Taken),
+        // All of them; an archive need not say which.
+        200 if !tells_which => Ok(Fate::Taken),
+        200 | 202 | 409 if listed("00081199").is_some() => Ok(Fate::Taken),
+        200 => Ok(Fate::NotNow("HTTP 200, but it is not among those that were taken".to_owned())),
         202 | 409 => Ok(Fate::NotNow(format!("HTTP {status}"))),
         // The request itself: it will be no other one.
         400 | 406 | 413 | 415 => Ok(Fate::Refused(format!("HTTP {status}"))),
@@ -249,6 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_tells_what_it_took_took_nothing_else() {
+        assert_eq!(told(200, &list("00081199", "1.2.3", "")), Some(Fate::Taken));
+        assert!(matches!(told(200, &list("00081199", "1.2.4", "")), Some(Fate::NotNow(_))));
+        assert_eq!(told(200, &list("00081198", "1.2.4", REASON)), Some(Fate::Taken));
+        // As an array, and with what fills a UID up.
+        let failed = format!("[{}]", list("00081198", "1.2.3\\u0000", REASON));
+        assert!(matches!(told(200, &failed), Some(Fate::Refused(_))));
+    }
+
+    #[test]
     fn an_object_that_is_not_wanted_keeps_no_other_from_an_archive() {
         // A server that did not know segmentations answered 415 to the one request that all objects of a verdict went in, and after
         // eight of them its report was put aside too.
@@ -315,6 +352,48 @@ mod tests {
         assert!(entry.path().join("1.2.3.dcm").exists());
         assert!(entry.path().join("1.2.4.refused").exists());
         assert!(entry.path().join("1.2.5.sent").exists());
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_says_of_no_object_that_it_was_taken() {
+        // All objects were called delivered, also those that the archive had listed as failed.
+        const JSON: &str = "application/dicom+json";
+        let failed = list("00081198", "1.2.3", REASON);
+        let whole = answer(200, JSON, failed.as_bytes());
+        let long = answer(200, JSON, &vec![b' '; MOST_ANSWER as usize + 1]);
+        let half = answer(200, JSON, &failed.as_bytes()[..20]);
+        let page = answer(200, "text/html; charset=utf-8", b"<html><form>Login</form></html>");
+        for unreadable in [whole[..whole.len() - 1].to_vec(), long, half, page] {
+            let (fates, ended) = fates(&archive(move |_| unreadable.clone()), &["1.2.3", "1.2.4"]);
+            assert!(fates.is_empty() && matches!(ended, Err(Failure::Peer(_))), "{fates:?} {ended:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_answer_is_written_in_hides_no_failure() {
+        // One byte of a comment in Latin-1, and all objects were called delivered.
+        let comment = r#","00000902":{"vr":"LO","Value":["refus~"]}"#;
+        let text = list("00081198", "1.2.3", &[REASON, comment].concat());
+        let latin: Vec<u8> = text.bytes().map(|byte| if byte == b'~' { 0xE9 } else { byte }).collect();
+        let marked = [&b"\xEF\xBB\xBF"[..], text.as_bytes()].concat();
+        for body in [latin, marked] {
+            let to = archive(move |_| answer(200, "application/json", &body));
+            let (fates, _) = fates(&to, &["1.2.3", "1.2.4"]);
+            assert!(matches!(&fates[..], [Fate::Refused(_), Fate::Taken]), "{fates:?}");
+        }
+    }
+
+    #[test]
+    fn an_archive_need_not_say_more_than_that_it_took_all() {
+        for (kind, body) in [
+            ("application/dicom+json", ""),
+            ("application/dicom+json", "{}"),
+            ("application/dicom+xml", "<NativeDicomModel/>"),
+            ("text/plain", "stored"),
+        ] {
+            let (fates, _) = fates(&archive(|_| answer(200, kind, body.as_bytes())), &["1.2.3", "1.2.4"]);
+            assert_eq!(fates, [Fate::Taken, Fate::Taken], "{kind} {body}");
+        }
     }
 
     #[test]
