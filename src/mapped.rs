@@ -73,9 +73,21 @@ impl Mapped {
     /// The file is no readable regular file, exceeds [`Limits::file_bytes`], or cannot be copied.
     pub fn open(path: &Path, limits: &Limits) -> Result<Mapped, MappedError> {
         let read = |source| MappedError::Read { path: path.to_owned(), source };
-        let copy = |source| MappedError::Copy { path: path.to_owned(), source };
         // Asked before opening, since opening a pipe waits for its other end.
-        let metadata = std::fs::metadata(path).map_err(read)?;
+        if !std::fs::metadata(path).map_err(read)?.is_file() {
+            return Err(MappedError::NotAFile { path: path.to_owned() });
+        }
+        Mapped::read(File::open(path).map_err(read)?, path, limits)
+    }
+
+    /// The same of a file that is open already; `path` is for errors alone.
+    ///
+    /// # Errors
+    /// As [`open`](Mapped::open).
+    pub fn read(mut original: File, path: &Path, limits: &Limits) -> Result<Mapped, MappedError> {
+        let read = |source| MappedError::Read { path: path.to_owned(), source };
+        let copy = |source| MappedError::Copy { path: path.to_owned(), source };
+        let metadata = original.metadata().map_err(read)?;
         if !metadata.is_file() {
             return Err(MappedError::NotAFile { path: path.to_owned() });
         }
@@ -84,7 +96,6 @@ impl Mapped {
         if metadata.len() > limits.file_bytes {
             return Err(too_large());
         }
-        let mut original = File::open(path).map_err(read)?;
         // Counted while reading and copying: the length that the file system tells may have changed since.
         let mut beginning = Vec::new();
         if metadata.len() <= READ_BYTES {

@@ -5,12 +5,15 @@
 //! folder, beside a text that says why. Looking is on purpose: network file systems tell nobody what happens on them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
 use serde::Deserialize;
 
 use crate::dicom::{self, CT_CLASSES, Object};
@@ -96,11 +99,26 @@ pub fn watch(settings: &Settings, spool: &Spool, limits: &Limits, tell: &dyn Fn(
     }
 }
 
-/// A file as it was at a look.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Seen {
+/// Which file it is, and how: another one may have its name by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
     length: u64,
-    modified: SystemTime,
+    /// Seconds, and nanoseconds besides.
+    modified: (i64, i64),
+}
+
+impl Identity {
+    fn of(file: &Metadata) -> Identity {
+        let modified = (file.mtime(), file.mtime_nsec());
+        Identity { device: file.dev(), inode: file.ino(), length: file.len(), modified }
+    }
+}
+
+/// A file as it was at a look.
+struct Seen {
+    file: Identity,
     /// When it was seen like this first.
     since: Instant,
 }
@@ -122,6 +140,8 @@ enum Unwanted {
     Refused { study_uid: Option<String>, why: String },
     /// It cannot be taken now.
     NotNow(String),
+    /// It is gone, or another one has its name.
+    Replaced,
 }
 
 impl From<SpoolError> for Unwanted {
@@ -141,35 +161,42 @@ impl<'a> Watcher<'a> {
         let mut trouble = find(&self.settings.folder, 0, &mut found).err().map(|error| error.to_string());
         let settle = Duration::from_secs_f64(self.settings.settle_s);
         let mut seen = BTreeMap::new();
-        for (path, length, modified) in found {
-            let before =
-                self.seen.get(&path).filter(|seen| (seen.length, seen.modified) == (length, modified));
+        for (path, file) in found {
+            let before = self.seen.get(&path).filter(|seen| seen.file == file);
             let since = before.map_or(now, |seen| seen.since);
             if before.is_none() || now.duration_since(since) < settle {
-                seen.insert(path, Seen { length, modified, since });
+                seen.insert(path, Seen { file, since });
                 continue;
             }
-            match self.take(&path) {
+            let went = match self.take(&path, file) {
                 Ok(event) => {
                     self.is_busy = true;
                     tell(event);
                     // In the spool it is safe; a file that stays is taken again, which changes nothing.
-                    if let Err(error) = remove(&self.settings.folder, &path) {
-                        trouble.get_or_insert(format!("a file that was taken cannot be removed: {error}"));
-                        seen.insert(path, Seen { length, modified, since: now });
-                    }
+                    self.remove(&path, file)
+                        .map_err(|error| format!("a file that was taken cannot be removed: {error}"))
                 }
                 Err(Unwanted::Refused { study_uid, why }) => {
-                    if let Err(error) = self.refuse(&path, &why) {
-                        trouble.get_or_insert(format!("a file that is not wanted cannot be moved: {error}"));
-                        seen.insert(path, Seen { length, modified, since: now });
-                    } else {
+                    let went = self.refuse(&path, file, &why);
+                    if let Ok(true) = went {
                         tell(Event::Refused { study_uid, why });
                     }
+                    went.map_err(|error| format!("a file that is not wanted cannot be moved: {error}"))
                 }
                 Err(Unwanted::NotNow(why)) => {
                     trouble.get_or_insert(why);
-                    seen.insert(path, Seen { length, modified, since });
+                    seen.insert(path, Seen { file, since });
+                    continue;
+                }
+                Err(Unwanted::Replaced) => Ok(false),
+            };
+            match went {
+                Ok(true) => {}
+                // It is taken as well.
+                Ok(false) => drop(seen.insert(path, Seen { file, since })),
+                Err(why) => {
+                    trouble.get_or_insert(why);
+                    seen.insert(path, Seen { file, since: now });
                 }
             }
         }
@@ -186,11 +213,16 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Takes a file into the spool.
-    fn take(&self, path: &Path) -> Result<Event, Unwanted> {
+    /// Takes a file into the spool, if it is this one still.
+    fn take(&self, path: &Path, file: Identity) -> Result<Event, Unwanted> {
         let refused = |study_uid, why: String| Unwanted::Refused { study_uid, why };
+        let (holder, name) = self.holder(path).map_err(|error| cannot_be_read(path, error))?;
+        let opened = open(&holder, name).map_err(|error| cannot_be_read(path, error))?;
+        if opened.metadata().map_or(true, |metadata| Identity::of(&metadata) != file) {
+            return Err(Unwanted::Replaced);
+        }
         // A copy: whoever writes to the file after all changes nothing that was looked at.
-        let bytes = match Mapped::open(path, self.limits) {
+        let bytes = match Mapped::read(opened, path, self.limits) {
             Ok(bytes) => bytes,
             Err(error @ (MappedError::Limit { .. } | MappedError::NotAFile { .. })) => {
                 return Err(refused(None, error.to_string()));
@@ -217,41 +249,81 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Moves a file out of the way, beside a text that says why.
-    fn refuse(&self, path: &Path, why: &str) -> io::Result<()> {
+    /// Moves a file out of the way, beside a text that says why; false where another one has its name.
+    fn refuse(&self, path: &Path, file: Identity, why: &str) -> io::Result<bool> {
+        let (holder, name) = self.holder(path)?;
+        if !is_still(&holder, name, file)? {
+            return Ok(false);
+        }
         let folder = self.settings.folder.join(REFUSED);
         fs::create_dir_all(&folder)?;
         // A link would lead out of the folder that we were given.
         if !folder.symlink_metadata()?.is_dir() {
             return Err(io::Error::other(format!("{REFUSED} is no folder")));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shown = name.to_string_lossy();
         let mut names = (1..).map(|number| {
-            let numbered = format!("{number}-{name}");
+            let numbered = format!("{number}-{shown}");
             (folder.join(format!("{numbered}.why.txt")), folder.join(numbered))
         });
         let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
         let free = names.find(|(text, file)| is_free(text) && is_free(file));
         let (text, free) = free.unwrap_or_default();
+        // Before the text: a file that cannot be moved leaves none at each try.
+        renameat(&holder, name, CWD, &free)?;
         File::create_new(text)?.write_all(format!("{why}\n").as_bytes())?;
-        fs::rename(path, free)
+        Ok(true)
+    }
+
+    /// Removes a file; false where another one has its name.
+    fn remove(&self, path: &Path, file: Identity) -> io::Result<bool> {
+        let (holder, name) = self.holder(path)?;
+        if !is_still(&holder, name, file)? {
+            return Ok(false);
+        }
+        unlinkat(&holder, name, AtFlags::empty())?;
+        Ok(true)
+    }
+
+    /// The folder of a file, and its name there. By way of folders alone: one that somebody has replaced by a link since leads
+    /// elsewhere.
+    fn holder<'p>(&self, path: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let folder = &self.settings.folder;
+        let below = path.strip_prefix(folder).map_err(io::Error::other)?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What we were given may be a link.
+        let mut holder = openat(CWD, folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for part in below.parent().into_iter().flat_map(Path::components) {
+            holder = openat(&holder, part.as_os_str(), flags, Mode::empty())?;
+        }
+        Ok((holder, below.file_name().unwrap_or_default()))
     }
 }
 
-/// Removes a file below a folder, by way of folders alone: one that somebody has replaced by a link since leads elsewhere.
-fn remove(folder: &Path, path: &Path) -> io::Result<()> {
-    let below = path.strip_prefix(folder).map_err(io::Error::other)?;
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // What we were given may be a link.
-    let mut holder = openat(CWD, folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for part in below.parent().into_iter().flat_map(Path::components) {
-        holder = openat(&holder, part.as_os_str(), flags, Mode::empty())?;
-    }
-    Ok(unlinkat(&holder, below.file_name().unwrap_or_default(), AtFlags::empty())?)
+/// Opens a file in a folder. A pipe may have its name by now, whose other end is not waited for.
+fn open(holder: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(holder, name, flags, Mode::empty())?))
 }
 
-/// Regular files below a folder, with length and time.
-fn find(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, u64, SystemTime)>) -> io::Result<()> {
+/// Whether a name in a folder is that of this file still, and nobody has written to it.
+fn is_still(holder: &OwnedFd, name: &OsStr, file: Identity) -> io::Result<bool> {
+    match open(holder, name).and_then(|file| file.metadata()) {
+        Ok(metadata) => Ok(Identity::of(&metadata) == file),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn cannot_be_read(path: &Path, source: io::Error) -> Unwanted {
+    if source.kind() == ErrorKind::NotFound {
+        return Unwanted::Replaced;
+    }
+    Unwanted::NotNow(Chain(&MappedError::Read { path: path.to_owned(), source }).to_string())
+}
+
+/// Regular files below a folder.
+fn find(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, Identity)>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let path = entry.path();
@@ -268,7 +340,7 @@ fn find(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, u64, SystemTime)>
             // A folder that went away meanwhile is no trouble.
             let _ = find(&path, depth + 1, found);
         } else if metadata.is_file() && found.len() < MOST_FILES {
-            found.push((path, metadata.len(), metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            found.push((path, Identity::of(&metadata)));
         }
     }
     Ok(())
@@ -302,6 +374,10 @@ mod tests {
 
     fn slice() -> Vec<u8> {
         Crafted::slice(2, 2).file()
+    }
+
+    fn another_slice() -> Vec<u8> {
+        Crafted::slice(3, 3).text(0x0008, 0x0018, b"UI", "1.2.3.4.2").file()
     }
 
     #[test]
@@ -345,16 +421,49 @@ mod tests {
         assert_eq!(fs::read(&key).unwrap(), b"secret");
         assert!(watched.join(REFUSED).join("2-x.why.txt").exists());
         // A folder that was replaced by a link after it was looked into.
+        let spool = Spool::open(&folder.path().join("spool"), 0).unwrap();
+        let settings = Settings { folder: watched.clone(), settle_s: 0.0 };
+        let limits = Limits::default();
+        let watcher = Watcher::new(&settings, &spool, &limits);
+        let identity = |path: &Path| Identity::of(&path.symlink_metadata().unwrap());
         symlink(folder.path(), watched.join("sub")).unwrap();
-        assert!(remove(&watched, &watched.join("sub/KEY")).is_err() && key.exists());
+        assert!(watcher.remove(&watched.join("sub/KEY"), identity(&key)).is_err() && key.exists());
         fs::create_dir(watched.join("real")).unwrap();
-        fs::write(watched.join("real/y"), "").unwrap();
-        assert!(remove(&watched, &watched.join("real/y")).is_ok() && !watched.join("real/y").exists());
+        let real = watched.join("real/y");
+        fs::write(&real, "").unwrap();
+        assert!(watcher.remove(&real, identity(&real)).unwrap() && !real.exists());
+        drop(spool);
         // Nor is a link taken for the folder of what is not wanted.
         fs::remove_dir_all(watched.join(REFUSED)).unwrap();
         symlink(folder.path(), watched.join(REFUSED)).unwrap();
         let events = looked(folder.path(), &[(0, "z", b"no DICOM".to_vec())], &[0, 2]);
         assert!(matches!(&events[..], [Event::Troubled { .. }]), "{events:?}");
+    }
+
+    /// A gateway that uses names again wrote the next slice while the one before was being taken: it was removed unseen.
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_taken_is_taken_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (watched, next) = (folder.path().join("in"), folder.path().join("next"));
+        fs::create_dir(&watched).unwrap();
+        let name = watched.join("IM0001");
+        fs::write(&name, slice()).unwrap();
+        fs::write(&next, another_slice()).unwrap();
+        let spool = Spool::open(&folder.path().join("spool"), 0).unwrap();
+        let settings = Settings { folder: watched.clone(), settle_s: 2.0 };
+        let limits = Limits::default();
+        let (mut watcher, start) = (Watcher::new(&settings, &spool, &limits), Instant::now());
+        let events = RefCell::new(Vec::new());
+        for second in [0, 2, 3, 5] {
+            watcher.look(start + Duration::from_secs(second), &|event| {
+                // Only the first time is there another one.
+                let _ = fs::rename(&next, &name);
+                events.borrow_mut().push(event);
+            });
+        }
+        let events = events.into_inner();
+        assert!(matches!(&events[1..], [Event::Taken { again: false, .. }, Event::Quiet]), "{events:?}");
+        assert_eq!(fs::read_dir(&watched).unwrap().count(), 0);
     }
 
     #[test]
