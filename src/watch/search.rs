@@ -1,0 +1,84 @@
+//! What lies in the watched folder.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::REFUSED;
+
+/// Folders within folders.
+const DEEPEST: usize = 8;
+/// How files end that somebody is still writing.
+const UNFINISHED: [&str; 5] = ["tmp", "part", "partial", "filepart", "crdownload"];
+
+/// Which file it is, and how: another one may have its name by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds, and nanoseconds besides.
+    modified: (i64, i64),
+}
+
+impl Identity {
+    pub fn of(file: &Metadata) -> Identity {
+        let modified = (file.mtime(), file.mtime_nsec());
+        Identity { device: file.dev(), inode: file.ino(), length: file.len(), modified }
+    }
+}
+
+/// Looks through a folder and those in it.
+pub struct Search<'a> {
+    /// Whether a file is known to stay where it is.
+    pub stays: &'a dyn Fn(&Path, Identity) -> bool,
+    /// As many others are noted; the rest waits for the next look.
+    pub most: usize,
+    /// Regular files.
+    pub files: Vec<(PathBuf, Identity)>,
+}
+
+impl<'a> Search<'a> {
+    pub fn new(stays: &'a dyn Fn(&Path, Identity) -> bool, most: usize) -> Search<'a> {
+        Search { stays, most, files: Vec::new() }
+    }
+
+    /// Looks through a folder that lies so deep.
+    ///
+    /// # Errors
+    /// The folder itself.
+    pub fn look(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            let is_unfinished = UNFINISHED.iter().any(|other| ending.eq_ignore_ascii_case(other));
+            if name.starts_with('.') || is_unfinished || (depth == 0 && name == REFUSED) {
+                continue;
+            }
+            // Of the entry itself: what a link points to was not dropped here.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() && depth < DEEPEST {
+                // A folder that went away meanwhile is no trouble.
+                let _ = self.look(&path, depth + 1);
+            } else if metadata.is_file() {
+                self.note(path, Identity::of(&metadata));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, path: PathBuf, file: Identity) {
+        // However many stay, those that came since are seen.
+        if !(self.stays)(&path, file) {
+            if self.most == 0 {
+                return;
+            }
+            self.most -= 1;
+        }
+        self.files.push((path, file));
+    }
+}
