@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, access, openat, renameat, unlinkat};
 use serde::Deserialize;
 
 use crate::dicom::{self, CT_CLASSES, Object};
@@ -91,6 +91,23 @@ pub enum Event {
         /// Why.
         why: String,
     },
+}
+
+/// Whether files can be taken from the folder and those in it; how many of these can be read and not written in, so that files
+/// stay there.
+///
+/// # Errors
+/// What cannot be looked into, without the names of folders in it.
+pub fn probe(settings: &Settings) -> Result<usize, String> {
+    let folder = &settings.folder;
+    let whole = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    access(folder, whole).map_err(|error| error.to_string())?;
+    let mut search = Search::new(&|_, _| false, 0);
+    search.look(folder, 0).map_err(|error| error.to_string())?;
+    match search.troubles.into_iter().reduce(|all, why| format!("{all}; {why}")) {
+        Some(why) => Err(why),
+        None => Ok(search.folders.iter().filter(|folder| access(*folder, whole).is_err()).count()),
+    }
 }
 
 /// Watches for ever.
@@ -190,7 +207,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// The files that are there, and what hinders.
+    /// The files that are there, with what cannot be looked into.
     fn find(&self, before: &BTreeMap<PathBuf, Seen>) -> (Vec<(PathBuf, Identity)>, BTreeSet<String>) {
         let stays = |path: &Path, file| {
             before.get(path).is_some_and(|seen| seen.file == file && seen.trouble.is_some())
@@ -198,13 +215,13 @@ impl<'a> Watcher<'a> {
         let staying = before.values().filter(|seen| seen.trouble.is_some()).count();
         let most = self.most_files.min(MOST_STAYING.saturating_sub(staying));
         let mut search = Search::new(&stays, most);
-        let looked = search.look(&self.settings.folder, 0);
-        let mut troubles: BTreeSet<String> =
-            looked.err().map(|error| error.to_string()).into_iter().collect();
-        if staying >= MOST_STAYING {
-            troubles.insert(format!("{MOST_STAYING} files stay in it: no others are taken"));
+        if let Err(error) = search.look(&self.settings.folder, 0) {
+            search.troubles.insert(error.to_string());
         }
-        (search.files, troubles)
+        if staying >= MOST_STAYING {
+            search.troubles.insert(format!("{MOST_STAYING} files stay in it: no others are taken"));
+        }
+        (search.files, search.troubles)
     }
 
     /// Does what is next with a file; what is left to do, where it stays.
@@ -497,6 +514,8 @@ mod tests {
         };
         assert!(why.contains("cannot be removed: Permission denied"), "{why}");
         assert_eq!(told.concat().len(), 3, "{told:?}");
+        assert_eq!(probe(&settings), Ok(0));
+        assert_eq!(without_privileges(|| probe(&settings)), Ok(1));
         // However many stay, those that came since are seen.
         watcher.most_files = 1;
         fs::write(watched.join("b"), another_slice()).unwrap();
@@ -547,6 +566,35 @@ mod tests {
             panic!("{events:?}")
         };
         assert_eq!(why, "cannot be read: Permission denied (os error 13)");
+    }
+
+    /// A study in a folder that could not be read was ignored without a word, and so was one that lay too deep.
+    #[test]
+    fn a_folder_that_cannot_be_looked_into_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let watched = folder.path().join("in");
+        let deep = watched.join("1/2/3/4/5/6/7/Doe^Jane");
+        fs::create_dir_all(deep.join("9")).unwrap();
+        fs::write(deep.join("a"), slice()).unwrap();
+        let (shut, listed) = (watched.join("Roe^Richard"), watched.join("Poe^Pat"));
+        for (path, mode) in [(&shut, 0), (&listed, 0o444)] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("b"), slice()).unwrap();
+            change_mode(path, mode);
+        }
+        let settings = Settings { folder: watched.clone(), settle_s: 2.0 };
+        let (events, found) =
+            without_privileges(|| (looked(folder.path(), &[], &[0, 2, 4, 6]), probe(&settings)));
+        let whys = [
+            "a folder in it cannot be looked into: Permission denied (os error 13)",
+            "folders that lie more than 8 deep are not looked into",
+        ];
+        let troubled = whys.map(|why| Event::Troubled { why: why.to_owned() });
+        assert_eq!(events[..2], troubled);
+        assert!(matches!(&events[2..], [Event::Taken { .. }, Event::Quiet]), "{events:?}");
+        assert_eq!(found, Err(whys.join("; ")));
+        change_mode(&listed, 0o755);
+        change_mode(&shut, 0o755);
     }
 
     /// A gateway that uses names again wrote the next slice while the one before was being taken: it was removed unseen.

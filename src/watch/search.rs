@@ -1,7 +1,8 @@
-//! What lies in the watched folder.
+//! What lies in the watched folder: files that may be taken, and what cannot be looked into.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -37,17 +38,21 @@ pub struct Search<'a> {
     pub most: usize,
     /// Regular files.
     pub files: Vec<(PathBuf, Identity)>,
+    /// Folders below the first one.
+    pub folders: Vec<PathBuf>,
+    /// What cannot be looked into, without names.
+    pub troubles: BTreeSet<String>,
 }
 
 impl<'a> Search<'a> {
     pub fn new(stays: &'a dyn Fn(&Path, Identity) -> bool, most: usize) -> Search<'a> {
-        Search { stays, most, files: Vec::new() }
+        Search { stays, most, files: Vec::new(), folders: Vec::new(), troubles: BTreeSet::new() }
     }
 
     /// Looks through a folder that lies so deep.
     ///
     /// # Errors
-    /// The folder itself.
+    /// The folder itself; those in it are among the troubles.
     pub fn look(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -60,15 +65,31 @@ impl<'a> Search<'a> {
                 continue;
             }
             // Of the entry itself: what a link points to was not dropped here.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() && depth < DEEPEST {
-                // A folder that went away meanwhile is no trouble.
-                let _ = self.look(&path, depth + 1);
-            } else if metadata.is_file() {
-                self.note(path, Identity::of(&metadata));
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => self.enter(path, depth + 1),
+                Ok(metadata) if metadata.is_file() => self.note(path, Identity::of(&metadata)),
+                Ok(_) => {}
+                Err(error) => self.cannot(&error),
             }
         }
         Ok(())
+    }
+
+    fn enter(&mut self, folder: PathBuf, depth: usize) {
+        if depth > DEEPEST {
+            self.troubles.insert(format!("folders that lie more than {DEEPEST} deep are not looked into"));
+        } else if let Err(error) = self.look(&folder, depth) {
+            self.cannot(&error);
+        } else {
+            self.folders.push(folder);
+        }
+    }
+
+    fn cannot(&mut self, error: &io::Error) {
+        // What went away meanwhile is no trouble.
+        if error.kind() != ErrorKind::NotFound {
+            self.troubles.insert(format!("a folder in it cannot be looked into: {error}"));
+        }
     }
 
     fn note(&mut self, path: PathBuf, file: Identity) {

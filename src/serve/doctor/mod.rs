@@ -7,11 +7,9 @@ mod disk;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Datelike};
-use rustix::fs::{Access, access};
 use serde::Serialize;
 
 use super::config::{Config, Receive, Study};
@@ -21,6 +19,7 @@ use super::worker::{Answer, Request};
 use crate::alert::Occasion;
 use crate::net::Standing;
 use crate::phantom::{self, Hematoma, Side, Site, Spec};
+use crate::watch;
 
 /// Name and number of the contract.
 pub const SCHEMA: &str = "hemapatch.doctor/1";
@@ -106,7 +105,7 @@ pub fn examine(config: &Config, model: Check, tell: &mut dyn FnMut(Check)) {
         None => {}
     }
     if let Some(watch) = &config.watch {
-        tell(Check::of("watch", watched(&watch.folder)));
+        tell(watched(watch));
     }
     if let Some(web) = &config.web {
         tell(Check::of("web", listens(web.listen, is_held)));
@@ -220,10 +219,19 @@ fn from_here(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// Files are read, and then removed.
-fn watched(folder: &Path) -> Result<String, String> {
-    let may = access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
-    may.map_err(|error| format!("{}: files cannot be taken from it: {error}", folder.display()))?;
-    Ok(format!("{}: files can be taken from it", folder.display()))
+fn watched(settings: &watch::Settings) -> Check {
+    let folder = settings.folder.display();
+    match watch::probe(settings) {
+        Ok(0) => Check::new("watch", State::Ok, format!("{folder}: files can be taken from it")),
+        Ok(count) => {
+            let said =
+                format!("{folder}: folders in it from which files are taken, but not removed: {count}");
+            Check::new("watch", State::Warn, said)
+        }
+        Err(why) => {
+            Check::new("watch", State::Wrong, format!("{folder}: files cannot be taken from it: {why}"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -249,6 +257,16 @@ mod tests {
         let there = taken.local_addr().unwrap();
         assert_eq!(receive(&there.to_string()).state, State::Wrong);
         assert_eq!(listens(there, true), Ok(format!("{there}: the service is reached")));
+    }
+
+    #[test]
+    fn a_study_that_would_not_be_seen_is_said_without_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = watch::Settings { folder: folder.path().to_owned(), settle_s: 2.0 };
+        assert_eq!(watched(&settings).state, State::Ok);
+        std::fs::create_dir_all(folder.path().join("1/2/3/4/5/6/7/8/Doe^Jane")).unwrap();
+        let found = watched(&settings);
+        assert!(found.state == State::Wrong && !found.detail.contains("Doe"), "{}", found.detail);
     }
 
     #[test]
