@@ -104,11 +104,13 @@ impl SpoolError {
         }
     }
 
-    /// What it is, without paths, which have UIDs in them: for peers and logs.
+    /// What it is, without paths, which have UIDs in them, and the same each time, so that it is told once: for peers and logs.
     pub fn reason(&self) -> String {
         match self {
             SpoolError::Io { source, .. } => source.to_string(),
-            SpoolError::Full { .. } => self.to_string(),
+            SpoolError::Full { reserve, .. } => {
+                format!("less is free on the spool's disk than the {reserve} bytes that are to stay so")
+            }
             SpoolError::Held { .. } => "another process holds the spool".to_owned(),
             SpoolError::NotASpool { .. } => "no spool of this program".to_owned(),
         }

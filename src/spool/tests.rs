@@ -74,6 +74,9 @@ fn a_full_disk_takes_nothing_and_recovers() {
     let mut spool = Spool::open(folder.path(), u64::MAX).unwrap();
     let error = spool.draft().unwrap_err();
     assert!(error.is_full(), "{error}");
+    // Told each time, it would be news each time.
+    let SpoolError::Full { free, reserve } = error else { panic!("{error}") };
+    assert_eq!(error.reason(), SpoolError::Full { free: free / 2, reserve }.reason());
     spool.reserve_bytes = 0;
     keep(&spool, "1.2", "1.2.3", b"pixels");
 }

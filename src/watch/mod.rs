@@ -22,7 +22,7 @@ use crate::dicom::{self, CT_CLASSES, Object};
 use crate::limits::Limits;
 use crate::mapped::{Mapped, MappedError};
 use crate::series::Chain;
-use crate::spool::{Kept, Spool, SpoolError};
+use crate::spool::{Kept, Spool, SpoolError, at};
 use search::{Identity, Search};
 
 /// Time between two looks.
@@ -148,6 +148,8 @@ struct Watcher<'a> {
     seen: BTreeMap<PathBuf, Seen>,
     /// Whether anything was taken since it was quiet last.
     is_busy: bool,
+    /// Why nothing more is taken at this look.
+    no_room: Option<String>,
     /// Troubles that were told and last: each is told once.
     told: BTreeSet<String>,
 }
@@ -158,13 +160,16 @@ enum Unwanted {
     Refused { study_uid: Option<String>, why: String },
     /// It cannot be taken now.
     NotNow(String),
+    /// Nor can any other.
+    NoRoom(String),
     /// It is gone, or another one has its name.
     Replaced,
 }
 
 impl From<SpoolError> for Unwanted {
     fn from(error: SpoolError) -> Unwanted {
-        Unwanted::NotNow(error.reason())
+        let why = error.reason();
+        if error.is_full() { Unwanted::NoRoom(why) } else { Unwanted::NotNow(why) }
     }
 }
 
@@ -177,6 +182,7 @@ impl<'a> Watcher<'a> {
             most_files: MOST_FILES,
             seen: BTreeMap::new(),
             is_busy: false,
+            no_room: None,
             told: BTreeSet::new(),
         }
     }
@@ -185,6 +191,8 @@ impl<'a> Watcher<'a> {
     fn look(&mut self, now: Instant, tell: &dyn Fn(Event)) {
         let mut before = std::mem::take(&mut self.seen);
         let (files, mut troubles) = self.find(&before);
+        // Before anything is read: without room, all that waits would be read again at each look.
+        self.no_room = self.spool.check_room().err().map(|error| error.reason());
         for (path, file) in files {
             let seen = match before.remove(&path) {
                 Some(seen) if seen.file == file => self.go_on(&path, seen, now, tell),
@@ -197,6 +205,7 @@ impl<'a> Watcher<'a> {
         troubles.extend(self.seen.values().filter_map(|seen| seen.trouble.clone()));
         // A file that is in trouble does not wait: with its study goes on what is there.
         let is_quiet = self.seen.values().all(|seen| seen.trouble.is_some());
+        troubles.extend(self.no_room.take().filter(|_| !is_quiet));
         for why in troubles.difference(&self.told) {
             tell(Event::Troubled { why: why.clone() });
         }
@@ -228,7 +237,8 @@ impl<'a> Watcher<'a> {
     fn go_on(&mut self, path: &Path, mut seen: Seen, now: Instant, tell: &dyn Fn(Event)) -> Option<Seen> {
         let settle = Duration::from_secs_f64(self.settings.settle_s);
         let wait = if seen.trouble.is_some() { AGAIN } else { settle };
-        if now.duration_since(seen.since) < wait {
+        let waits_for_room = self.no_room.is_some() && matches!(seen.next, Next::Take);
+        if waits_for_room || now.duration_since(seen.since) < wait {
             return Some(seen);
         }
         if let Next::Take = seen.next {
@@ -243,6 +253,10 @@ impl<'a> Watcher<'a> {
                     Next::Refuse(why)
                 }
                 Err(Unwanted::NotNow(why)) => return Some(Seen { since: now, trouble: Some(why), ..seen }),
+                Err(Unwanted::NoRoom(why)) => {
+                    self.no_room = Some(why);
+                    return Some(seen);
+                }
                 // The next look finds out.
                 Err(Unwanted::Replaced) => return Some(seen),
             };
@@ -288,7 +302,7 @@ impl<'a> Watcher<'a> {
             return Err(refused(Some(study_uid), "no CT image".to_owned()));
         }
         let mut draft = self.spool.draft()?;
-        draft.write_all(&bytes).map_err(|error| Unwanted::NotNow(error.to_string()))?;
+        draft.write_all(&bytes).map_err(at(path))?;
         match draft.keep(&study_uid, &instance_uid)? {
             Kept::New(_) => Ok(Event::Taken { study_uid, again: false }),
             Kept::Again(_) => Ok(Event::Taken { study_uid, again: true }),
@@ -595,6 +609,28 @@ mod tests {
         assert_eq!(found, Err(whys.join("; ")));
         change_mode(&listed, 0o755);
         change_mode(&shut, 0o755);
+    }
+
+    /// Below `keep_free_mb`, all that waited was read again each second, and a line told each time how many bytes were free.
+    #[test]
+    fn without_room_nothing_is_read_and_that_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let watched = folder.path().join("in");
+        fs::create_dir(&watched).unwrap();
+        fs::write(watched.join("a"), slice()).unwrap();
+        fs::write(watched.join("b"), "what would be refused if it were read").unwrap();
+        let full = Spool::open(&folder.path().join("full"), u64::MAX).unwrap();
+        let roomy = Spool::open(&folder.path().join("roomy"), 0).unwrap();
+        let settings = Settings { folder: watched, settle_s: 2.0 };
+        let limits = Limits::default();
+        let (mut watcher, start) = (Watcher::new(&settings, &full, &limits), Instant::now());
+        let told = look_at(&mut watcher, start, &[0, 2, 3, 4, 5]);
+        assert!(matches!(&told.concat()[..], [Event::Troubled { .. }]), "{told:?}");
+        watcher.spool = &roomy;
+        let told = look_at(&mut watcher, start, &[6, 7]).concat();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.iter().any(|event| matches!(event, Event::Taken { .. })), "{told:?}");
+        assert_eq!(told.last(), Some(&Event::Quiet));
     }
 
     /// A gateway that uses names again wrote the next slice while the one before was being taken: it was removed unseen.
