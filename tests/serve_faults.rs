@@ -220,6 +220,77 @@ fn whoever_sends_the_same_for_ever_does_not_keep_a_study_from_its_verdict() {
 }
 
 #[test]
+fn a_job_that_is_sent_again_for_ever_does_not_keep_a_study_from_its_verdict() {
+    // A slice of the middle is refused, so that only `quiet_s` counts, and a router sends the whole job again, each time on an
+    // association of its own: the end of each began that time anew.
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 2\n"));
+    let mut slices = slices(&folder.path().join("bleed"));
+    let half = slices[4].data_set.len() / 2;
+    slices[4].data_set.truncate(half);
+    let (is_over, address) = (AtomicBool::new(false), service.address.clone());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                let mut sender = service::associate(&address).unwrap();
+                for (index, slice) in slices.iter().enumerate() {
+                    assert_eq!(sender.store(slice), Some(if index == 4 { 0xC000 } else { 0 }));
+                }
+                sender.release();
+            }
+        });
+        assert_eq!(service.wait_for("verdict")["objects"], "8");
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_study_that_is_sent_again_unchanged_is_not_judged_again() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    phantom(&folder.path().join("clean"), CLEAN);
+    let service = Service::start(&configure(folder.path(), AT_ONCE));
+    service.send(&folder.path().join("bleed"));
+    while service.wait_for("told")["notice"] != "1-alert" {}
+    for _ in 0..3 {
+        service.send(&folder.path().join("bleed"));
+        while service.wait_for("association")["ended"] != "Released" {}
+    }
+    service.send(&folder.path().join("clean"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
+}
+
+#[test]
+fn a_slice_that_got_its_name_without_being_told_of_is_judged_when_it_is_sent_again() {
+    // The disk refused behind the link: the sender was told so, and nobody else. Sent again, the slice was there already.
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    phantom(&folder.path().join("bleed"), BLEED);
+    let slices = slices(&folder.path().join("bleed"));
+    let objects = |folder: &Path| entries(&folder.join("spool/studies")).remove(0).join("objects");
+    let send = |service: &Service, slices: &[service::Slice]| {
+        let mut sender = service.associate().unwrap();
+        slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+        sender.release();
+    };
+    let (last, others) = slices.split_last().unwrap();
+    fs::create_dir_all(&first).unwrap();
+    let service = Service::start(&configure(&first, AT_ONCE));
+    send(&service, std::slice::from_ref(last));
+    service.kill();
+    fs::create_dir_all(&second).unwrap();
+    let service = Service::start(&configure(&second, AT_ONCE));
+    send(&service, others);
+    while service.wait_for("verdict")["objects"] != "8" {}
+    let named = entries(&objects(&first)).remove(0);
+    fs::copy(&named, objects(&second).join(named.file_name().unwrap())).unwrap();
+    send(&service, std::slice::from_ref(last));
+    assert_eq!(service.wait_for("stored")["again"], "yes");
+    while service.wait_for("verdict")["objects"] != "9" {}
+}
+
+#[test]
 fn a_service_whose_program_was_replaced_still_judges() {
     let folder = tempfile::tempdir().unwrap();
     phantom(&folder.path().join("bleed"), BLEED);

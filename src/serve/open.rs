@@ -1,6 +1,6 @@
 //! A study that is not done with: what has come of it, and when it counts as whole.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ pub struct Open {
     pub arrived: Instant,
     /// When anything of it happened last.
     pub last: Instant,
-    /// Associations that sent some, and have not ended.
-    pub senders: BTreeSet<u64>,
+    /// Associations that sent some, and have not ended; whether any of it was new.
+    senders: BTreeMap<u64, bool>,
     /// How often a worker died of it.
     pub deaths: u32,
     /// Tries to write its results.
@@ -40,7 +40,7 @@ impl Open {
             without_gaps: false,
             arrived: now,
             last: now,
-            senders: BTreeSet::new(),
+            senders: BTreeMap::new(),
             deaths: 0,
             writing: Tries::default(),
         }
@@ -54,7 +54,14 @@ impl Open {
             self.last = self.arrived;
         }
         if association > 0 {
-            self.senders.insert(association);
+            *self.senders.entry(association).or_default() |= !again;
+        }
+    }
+
+    /// An association ended. Whoever only repeated what was there does not keep a study from its verdict by that either.
+    pub fn end(&mut self, association: u64) {
+        if self.senders.remove(&association) == Some(true) {
+            self.last = Instant::now();
         }
     }
 
@@ -72,4 +79,24 @@ impl Open {
 /// Objects in a folder; 0 where it is not there yet.
 pub fn objects_in(objects: &Path) -> usize {
     fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_who_brought_something_new_counts() {
+        let mut open = Open::new(0);
+        open.arrive(1, false);
+        open.arrive(2, true);
+        open.arrive(1, true);
+        let before = open.last;
+        open.end(2);
+        open.end(3);
+        assert_eq!(open.last, before);
+        assert_eq!(open.senders.len(), 1, "whoever only repeats is a sender while connected");
+        open.end(1);
+        assert!(open.last > before && open.senders.is_empty());
+    }
 }

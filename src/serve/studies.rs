@@ -164,11 +164,7 @@ impl<'a> Studies<'a> {
                 }
             }
             Happening::Ended { association } => {
-                for open in self.open.values_mut() {
-                    if open.senders.remove(&association) {
-                        open.last = Instant::now();
-                    }
-                }
+                self.open.values_mut().for_each(|open| open.end(association));
             }
         }
     }
@@ -262,14 +258,7 @@ impl<'a> Studies<'a> {
 
     /// Looks at the study of which something came last; whether others wait.
     fn look(&mut self) -> Result<bool, SpoolError> {
-        for (study_uid, open) in &mut self.open {
-            // Once for all that came, since a folder takes longer to count the more there is in it.
-            if std::mem::take(&mut open.has_more) {
-                open.objects = objects_in(&self.spool.study(study_uid).join("objects"));
-            }
-        }
-        // Removed since the object that was sent again was found there.
-        self.open.retain(|_, open| open.objects > 0);
+        self.count()?;
         let waits = |open: &Open| open.looked_at != open.objects && open.deaths == 0;
         let (freshest, count) = self.freshest(waits);
         if let Some(study_uid) = freshest {
@@ -300,6 +289,37 @@ impl<'a> Studies<'a> {
             }
         }
         Ok(count > 1)
+    }
+
+    /// Counts the objects of the studies of which something came. One that has no others than its verdict saw is done with: a
+    /// sender repeated itself.
+    fn count(&mut self) -> Result<(), SpoolError> {
+        let mut done = Vec::new();
+        for (study_uid, open) in &mut self.open {
+            // Once for all that came, since a folder takes longer to count the more there is in it.
+            if std::mem::take(&mut open.has_more) {
+                let was_opened_now = open.objects == 0;
+                open.objects = objects_in(&self.spool.study(study_uid).join("objects"));
+                if was_opened_now || open.objects == 0 {
+                    done.push((study_uid.clone(), open.objects));
+                }
+            }
+        }
+        for (study_uid, objects) in done {
+            // None at all: removed since the object that was sent again was found there.
+            if objects == 0 || self.is_done(&study_uid, objects)? {
+                self.open.remove(&study_uid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a study with this many objects has its verdict, and that was handed on. It is asked also of what is sent again: the
+    /// disk may have refused after the object had its name, so that nobody was told of it.
+    fn is_done(&self, study_uid: &str, objects: usize) -> Result<bool, SpoolError> {
+        let Some(verdict) = self.verdict(study_uid)? else { return Ok(false) };
+        let is_current = verdict.objects == objects && verdict.refused == self.reasons(study_uid).len();
+        Ok(is_current && self.is_handed_on(study_uid, &verdict))
     }
 
     /// Of the studies that ask for something, the one of which something came last: the patient may still be there. And how many
