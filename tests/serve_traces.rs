@@ -79,6 +79,36 @@ fn the_audit_log_tells_what_came_of_a_study_and_every_change_shows() {
 }
 
 #[test]
+fn a_verdict_that_a_crash_kept_from_the_audit_log_is_noted_at_the_next_start() {
+    // A study was judged again, with the same outcome, and the service was killed behind the verdict's file: the audit log knew
+    // another report, and `audit verify` told of tampering. An earlier version noted no report at all.
+    let folder = tempfile::tempdir().unwrap();
+    judged(folder.path());
+    let config = configure(folder.path(), "[study]\nsettled_s = 0\n");
+    // Whoever was to be told of the first is.
+    Service::start(&config).kill();
+    let spool = folder.path().join("spool");
+    let study = fs::read_dir(spool.join("studies")).unwrap().next().unwrap().unwrap().path();
+    let told = service::notices(&folder.path().join("alerts.jsonl")).len();
+    for earlier_version in [false, true] {
+        if earlier_version {
+            fs::write(study.join("handed_on"), "1 9 0\n").unwrap();
+        }
+        let verdict = fs::read_to_string(study.join("verdict.json")).unwrap();
+        let other = verdict.replacen("\"timings_ms\":{", "\"timings_ms\":{\"more\":1.0,", 1);
+        assert_ne!(verdict, other);
+        fs::write(study.join("verdict.json"), other).unwrap();
+        let journal = Service::start(&config).journal();
+        assert_eq!(journal.iter().filter(|line| line["event"] == "verdict").count(), 1, "{journal:?}");
+        let (code, _, complaint) = verify(folder.path());
+        assert_eq!(code, 0, "{complaint}");
+        // Nobody is told again.
+        assert_eq!(fs::read_dir(spool.join("alerts/log/pending")).unwrap().count(), 0);
+        assert_eq!(service::notices(&folder.path().join("alerts.jsonl")).len(), told);
+    }
+}
+
+#[test]
 fn a_study_that_is_judged_again_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let told = judged(folder.path());

@@ -35,8 +35,9 @@ impl Verdict {
         sha256_hex(self.report.get().as_bytes())
     }
 
-    /// Which verdict on its study it is, in a line.
+    /// Which verdict on its study it is, in a line. Its report is another one wherever it was judged again, if only by the times in
+    /// it, and has a line of its own in the audit log.
     pub fn mark(&self) -> String {
-        format!("{} {} {}\n", self.revision, self.objects, self.refused)
+        format!("{} {} {} {}\n", self.revision, self.objects, self.refused, self.report_sha256())
     }
 }
