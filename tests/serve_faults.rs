@@ -7,8 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use service::program::{BLEED, CLEAN, hemapatch, phantom, run};
 use service::{Service, configure, notices, slices};
 
@@ -39,6 +41,19 @@ fn replace(config: &Path, from: &str, to: &str) {
     let text = fs::read_to_string(config).unwrap();
     assert!(text.contains(from), "{text}");
     fs::write(config, text.replace(from, to)).unwrap();
+}
+
+/// The processes that judge for a service.
+fn workers(service: u32) -> Vec<Pid> {
+    let id = service.to_string();
+    let is_worker = |process: &PathBuf| {
+        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        let words = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        parent.is_some_and(|parent| parent.trim() == id) && words.contains("\0worker\0")
+    };
+    let number = |process: PathBuf| process.file_name()?.to_str()?.parse().ok().and_then(Pid::from_raw);
+    entries(Path::new("/proc")).into_iter().filter(is_worker).filter_map(number).collect()
 }
 
 #[test]
@@ -94,22 +109,13 @@ fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
     // With less time than this, a busy machine would have healthy studies refused.
     let service =
         Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nseconds = 10\n"));
-    let id = service.id().to_string();
-    let is_worker = |process: &Path| {
-        let status = fs::read_to_string(process.join("status")).unwrap_or_default();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        let words = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-        parent.is_some_and(|parent| parent.trim() == id) && words.contains("\0worker\0")
-    };
-    let is_over = AtomicBool::new(false);
+    let (is_over, id) = (AtomicBool::new(false), service.id());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // Every process that looks is stopped as soon as it is there.
             while !is_over.load(Ordering::Relaxed) {
-                for process in entries(Path::new("/proc")).iter().filter(|process| is_worker(process)) {
-                    let id =
-                        process.file_name().unwrap().to_str().unwrap().parse().ok().and_then(Pid::from_raw);
-                    let _ = kill_process(id.unwrap(), Signal::STOP);
+                for worker in workers(id) {
+                    let _ = kill_process(worker, Signal::STOP);
                 }
             }
         });
@@ -139,6 +145,54 @@ fn a_study_that_takes_all_memory_is_refused_and_the_service_receives() {
     assert!(died["why"].as_str().unwrap().contains("out of memory"), "{died}");
     assert_eq!(service.wait_for("verdict")["outcome"], "refused");
     service.send(&folder.path().join("bleed"));
+}
+
+#[test]
+fn a_process_that_judges_ends_with_the_service_also_where_it_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), AT_ONCE));
+    let slices = slices(&folder.path().join("bleed"));
+    let mut sender = service.associate().unwrap();
+    slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+    service.wait_for("early_alert");
+    // It has answered, and is kept for the next question: the sender is still there.
+    let worker = workers(service.id())[0];
+    kill_process(worker, Signal::STOP).unwrap();
+    service.kill();
+    let (ended, end) = channel();
+    std::thread::spawn(move || {
+        let status = Path::new("/proc").join(worker.as_raw_nonzero().to_string()).join("status");
+        let is_there = || fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ"));
+        while is_there() {
+            std::thread::yield_now();
+        }
+        let _ = ended.send(());
+    });
+    let is_over = end.recv_timeout(Duration::from_secs(120));
+    let _ = kill_process(worker, Signal::KILL);
+    is_over.expect("the end of the process that judged");
+}
+
+#[test]
+fn a_process_that_could_not_be_started_is_started_as_soon_as_it_can_be() {
+    // The next look came when the study would have been whole without one: after `quiet_s`.
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service = Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 86400\n"));
+    let slices = slices(&folder.path().join("bleed"));
+    let mut sender = service.associate().unwrap();
+    let id = i32::try_from(service.id()).ok().and_then(Pid::from_raw);
+    // As many files more as take a slice and count those that are there, and not as the pipes of a process.
+    let files = entries(&service.proc("fd"));
+    let is_open = |number: &u64| files.iter().any(|file| file.ends_with(number.to_string()));
+    let most = (0..).filter(|number| !is_open(number)).nth(5);
+    let before = getrlimit(Resource::Nofile);
+    prlimit(id, Resource::Nofile, Rlimit { current: most, ..before }).unwrap();
+    slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+    service.wait_for("worker_not_started");
+    prlimit(id, Resource::Nofile, before).unwrap();
+    service.wait_for("early_alert");
 }
 
 #[test]

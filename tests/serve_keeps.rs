@@ -113,7 +113,7 @@ fn what_a_crash_left_half_removed_is_removed() {
     let config = configure(folder.path(), "[study]\nsettled_s = 0\n");
     let service = Service::start(&config);
     service.send(&folder.path().join("bleed"));
-    // Of the verdict: what judges outlives the service, and would write its results behind our back.
+    // Of the verdict: there is no other later.
     while service.wait_for("told")["notice"] != "1-alert" {}
     service.kill();
     let spool = folder.path().join("spool");

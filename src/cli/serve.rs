@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::serve::{self, Config, ServeError, worker};
 use crate::study::Triage;
 use rustix::fs::Mode;
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -71,10 +72,14 @@ pub(super) struct WorkerArguments {
     threads: NonZeroUsize,
     #[arg(long)]
     memory_mb: u64,
+    /// The process that asks
+    #[arg(long)]
+    parent: Option<u32>,
 }
 
 impl WorkerArguments {
     pub fn run(self) -> Result<Exit, Error> {
+        self.parent.map_or(Ok(()), end_with).map_err(ServeError::Pipe)?;
         let most = Some(self.memory_mb.saturating_mul(1_000_000));
         let limit = rustix::process::Rlimit { current: most, maximum: most };
         rustix::process::setrlimit(rustix::process::Resource::As, limit)
@@ -84,6 +89,18 @@ impl WorkerArguments {
         let triage = Triage::new(model, None, options, self.threads, Limits::default())?.remembering()?;
         worker::on_standard_streams(triage)?;
         Ok(Exit::Done)
+    }
+}
+
+/// Has this process end with the one that started it, also within a study: whoever is asked reads what ends only when it has
+/// answered.
+fn end_with(parent: u32) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended before that was set.
+    match std::os::unix::process::parent_id() == parent {
+        true => Ok(()),
+        false => Err(io::Error::other("the process that asks is gone")),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod worker;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -162,11 +163,12 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
             };
             let tell = |association: u64, event: Event| match event {
                 Event::Stored { study_uid, again } => {
+                    let stored = Instant::now();
                     journal.tell(
                         "stored",
                         &[("study", &study_uid), ("again", if again { "yes" } else { "no" })],
                     );
-                    happen(Happening::Arrived { study_uid, association, again });
+                    happen(Happening::Arrived { study_uid, association, again, stored });
                 }
                 Event::Refused { study_uid, status, why } => {
                     let (code, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
@@ -217,8 +219,9 @@ const DROPPED: u64 = u64::MAX;
 fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event) {
     let happening = match event {
         watch::Event::Taken { study_uid, again } => {
+            let stored = Instant::now();
             journal.tell("stored", &[("study", &study_uid), ("again", if again { "yes" } else { "no" })]);
-            Happening::Arrived { study_uid, association: DROPPED, again }
+            Happening::Arrived { study_uid, association: DROPPED, again, stored }
         }
         watch::Event::Quiet => Happening::Ended { association: DROPPED },
         watch::Event::Refused { study_uid, why } => {

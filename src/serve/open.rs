@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::config::Study as Settings;
 use crate::alert::Tries;
+use crate::spool::{SpoolError, at};
 
 /// A study that is not done with.
 pub struct Open {
@@ -31,27 +33,28 @@ pub struct Open {
 }
 
 impl Open {
-    pub fn new(objects: usize) -> Open {
-        let now = Instant::now();
+    /// One with this many objects, of which something happened at this time.
+    pub fn new(objects: usize, at: Instant) -> Open {
         Open {
             objects,
             has_more: false,
             looked_at: 0,
             without_gaps: false,
-            arrived: now,
-            last: now,
+            arrived: at,
+            last: at,
             senders: BTreeMap::new(),
             deaths: 0,
             writing: Tries::default(),
         }
     }
 
-    /// Something of it came. Whoever sends the same for ever does not keep a study from its verdict.
-    pub fn arrive(&mut self, association: u64, again: bool) {
+    /// Something of it came, and was stored at this time: it may have waited while others were judged. Whoever sends the same for
+    /// ever does not keep a study from its verdict.
+    pub fn arrive(&mut self, association: u64, again: bool, stored: Instant) {
         self.has_more = true;
         if !again {
-            self.arrived = Instant::now();
-            self.last = self.arrived;
+            self.arrived = self.arrived.max(stored);
+            self.last = self.last.max(stored);
         }
         if association > 0 {
             *self.senders.entry(association).or_default() |= !again;
@@ -63,6 +66,11 @@ impl Open {
         if self.senders.remove(&association) == Some(true) {
             self.last = Instant::now();
         }
+    }
+
+    /// Whether it is to be looked at.
+    pub fn waits_for_a_look(&self) -> bool {
+        self.looked_at != self.objects && self.deaths == 0
     }
 
     /// Time until it is to be judged, should nothing happen: until it counts as whole, and its results may be written.
@@ -77,8 +85,15 @@ impl Open {
 }
 
 /// Objects in a folder; 0 where it is not there yet.
-pub fn objects_in(objects: &Path) -> usize {
-    fs::read_dir(objects).map_or(0, |entries| entries.flatten().count())
+///
+/// # Errors
+/// The disk: there may be some.
+pub fn objects_in(objects: &Path) -> Result<usize, SpoolError> {
+    let counted = fs::read_dir(objects).and_then(|entries| entries.map(|entry| entry.map(|_| 1)).sum());
+    match counted {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        counted => counted.map_err(at(objects)),
+    }
 }
 
 #[cfg(test)]
@@ -87,10 +102,11 @@ mod tests {
 
     #[test]
     fn only_the_end_of_who_brought_something_new_counts() {
-        let mut open = Open::new(0);
-        open.arrive(1, false);
-        open.arrive(2, true);
-        open.arrive(1, true);
+        let now = Instant::now();
+        let mut open = Open::new(0, now);
+        open.arrive(1, false, now);
+        open.arrive(2, true, now);
+        open.arrive(1, true, now);
         let before = open.last;
         open.end(2);
         open.end(3);
@@ -98,5 +114,26 @@ mod tests {
         assert_eq!(open.senders.len(), 1, "whoever only repeats is a sender while connected");
         open.end(1);
         assert!(open.last > before && open.senders.is_empty());
+    }
+
+    #[test]
+    fn the_time_to_a_verdict_counts_from_when_the_last_object_was_stored() {
+        let (now, minute) = (Instant::now(), Duration::from_secs(60));
+        let mut open = Open::new(0, now);
+        open.arrive(1, false, now + minute);
+        assert_eq!((open.arrived, open.last), (now + minute, now + minute));
+        // Neither what is there nor what is told of late changes it.
+        open.arrive(1, true, now + minute * 2);
+        open.arrive(2, false, now);
+        assert_eq!((open.arrived, open.last), (now + minute, now + minute));
+    }
+
+    #[test]
+    fn only_a_folder_that_is_not_there_has_no_objects() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = folder.path().join("objects");
+        assert_eq!(objects_in(&objects).unwrap(), 0);
+        fs::write(&objects, "in the way").unwrap();
+        assert!(objects_in(&objects).is_err());
     }
 }

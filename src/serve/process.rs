@@ -25,11 +25,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts one.
+    /// Starts one. It ends with the thread that calls, which has to live as long as it is needed.
     pub fn start(settings: &Study) -> Result<Process, String> {
         let mut command = own::command().map_err(|error| error.to_string())?;
         command.arg("worker").arg("--threads").arg(settings.threads.to_string());
         command.arg("--memory-mb").arg(settings.memory_mb.to_string());
+        command.arg("--parent").arg(std::process::id().to_string());
         if let Some(model) = &settings.model {
             command.arg("--model").arg(model);
         }

@@ -36,7 +36,7 @@ const MOST_UNKNOWN: usize = 1000;
 #[derive(Debug)]
 pub enum Happening {
     /// An object of a study is durable, or was `again`. The number of the association is 0 where there is none.
-    Arrived { study_uid: String, association: u64, again: bool },
+    Arrived { study_uid: String, association: u64, again: bool, stored: Instant },
     /// An object of a study was not kept, and will not be.
     Refused { study_uid: String, why: String },
     /// An association ended.
@@ -87,7 +87,7 @@ impl<'a> Studies<'a> {
         studies.finish_purges()?;
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
-            let objects = objects_in(&folder.join("objects"));
+            let objects = objects_in(&folder.join("objects"))?;
             let verdict = studies.verdict(&study_uid)?;
             if let Some(verdict) = &verdict
                 && !studies.is_handed_on(&study_uid, verdict)
@@ -102,7 +102,7 @@ impl<'a> Studies<'a> {
             let refused = studies.reasons(&study_uid).len();
             let is_current = |verdict: Verdict| verdict.objects == objects && verdict.refused == refused;
             if !verdict.is_some_and(is_current) && objects > 0 {
-                studies.open.insert(study_uid, Open::new(objects));
+                studies.open.insert(study_uid, Open::new(objects, Instant::now()));
             }
         }
         studies.tell_strays();
@@ -153,9 +153,9 @@ impl<'a> Studies<'a> {
 
     fn note(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrived { study_uid, association, again } => {
-                let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
-                open.arrive(association, again);
+            Happening::Arrived { study_uid, association, again, stored } => {
+                let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0, stored));
+                open.arrive(association, again, stored);
             }
             Happening::Refused { study_uid, why } => {
                 self.refused.entry(study_uid).or_default().insert(why);
@@ -171,9 +171,12 @@ impl<'a> Studies<'a> {
 
     /// Time until something is due without anything happening.
     fn patience(&self) -> Duration {
-        let due = self.open.values().map(|open| open.due(self.settings));
-        let due = due.min().unwrap_or(Duration::from_secs(3600)).min(self.rounds.due());
-        due.max(self.starts.wait()).max(Duration::from_millis(1))
+        let due = |open: &Open| match open.waits_for_a_look() {
+            true => Duration::ZERO,
+            false => open.due(self.settings),
+        };
+        let due = self.open.values().map(due).min().map(|due| due.max(self.starts.wait()));
+        due.unwrap_or(Duration::from_secs(3600)).min(self.rounds.due()).max(Duration::from_millis(1))
     }
 
     /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
@@ -192,7 +195,7 @@ impl<'a> Studies<'a> {
             let path = self.spool.study(&study_uid).join(REFUSED);
             // Strings always serialize.
             write_durably(&path, &serde_json::to_vec(&reasons).unwrap_or_default())?;
-            let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0));
+            let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0, Instant::now()));
             open.has_more = true;
             open.last = Instant::now();
         }
@@ -259,8 +262,7 @@ impl<'a> Studies<'a> {
     /// Looks at the study of which something came last; whether others wait.
     fn look(&mut self) -> Result<bool, SpoolError> {
         self.count()?;
-        let waits = |open: &Open| open.looked_at != open.objects && open.deaths == 0;
-        let (freshest, count) = self.freshest(waits);
+        let (freshest, count) = self.freshest(Open::waits_for_a_look);
         if let Some(study_uid) = freshest {
             let objects = self.spool.study(&study_uid).join("objects");
             let seen = self.open.get(&study_uid).map_or(0, |open| open.objects);
@@ -299,7 +301,7 @@ impl<'a> Studies<'a> {
             // Once for all that came, since a folder takes longer to count the more there is in it.
             if std::mem::take(&mut open.has_more) {
                 let was_opened_now = open.objects == 0;
-                open.objects = objects_in(&self.spool.study(study_uid).join("objects"));
+                open.objects = objects_in(&self.spool.study(study_uid).join("objects"))?;
                 if was_opened_now || open.objects == 0 {
                     done.push((study_uid.clone(), open.objects));
                 }
@@ -378,7 +380,7 @@ impl<'a> Studies<'a> {
             self.journal.vitals.verdict_after(arrived.elapsed());
             self.hand_on(&study_uid, &verdict)?;
             // What came meanwhile is noted before it is asked for the next time.
-            if objects_in(&folder.join("objects")) == objects {
+            if objects_in(&folder.join("objects"))? == objects {
                 self.open.remove(&study_uid);
             }
         }
