@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use service::program::{BLEED, CLEAN, phantom, run};
 use service::{Service, configure, notices};
+use sha2::Digest;
 
 /// Less than a second.
 const SHORT: &str = "[retention]\ndays = 1e-6\n";
@@ -49,6 +50,35 @@ fn nothing_is_removed_unless_that_is_set() {
     service.send(&folder.path().join("bleed"));
     service.wait_for("told");
     assert!(study.join("objects").is_dir());
+}
+
+/// Studies that were judged long ago and are done with.
+fn long_ago(spool: &Path, count: usize) {
+    let digest: String = sha2::Sha256::digest(b"{}").iter().map(|byte| format!("{byte:02x}")).collect();
+    let verdict = r#"{"revision":1,"outcome":"no_alert","objects":1,"refused":0,"report":{}}"#;
+    for number in 0..count {
+        let study = spool.join("studies").join(format!("2.25.{number}"));
+        fs::create_dir_all(study.join("objects")).unwrap();
+        fs::write(study.join("objects/1.2.dcm"), "").unwrap();
+        fs::write(study.join("verdict.json"), verdict).unwrap();
+        fs::write(study.join("handed_on"), format!("1 1 0 {digest}\n")).unwrap();
+    }
+}
+
+#[test]
+fn a_study_that_comes_while_many_are_removed_does_not_wait_for_all_of_them() {
+    // A time was set for the first time, and the studies of a year were removed in one go: nothing was looked at meanwhile.
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let config = configure(folder.path(), SHORT);
+    Service::start(&config).kill();
+    long_ago(&folder.path().join("spool"), 3000);
+    let service = Service::start(&config);
+    service.send(&folder.path().join("bleed"));
+    service.wait_for("early_alert");
+    let left = entries(&folder.path().join("spool/studies")).len();
+    assert!(left > 1, "all others are gone");
+    service.wait_for("purged");
 }
 
 #[test]

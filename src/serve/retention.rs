@@ -1,9 +1,9 @@
 //! What is removed after a time: studies that are done with, and all that tells of them but the audit log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
@@ -101,25 +101,78 @@ impl Rounds {
 /// Studies that entries of a folder belong to: their names begin with the UID and a dash.
 pub fn studies_in(folder: &Path) -> Result<BTreeSet<String>, SpoolError> {
     let names = names(folder)?;
-    Ok(names.iter().filter_map(|name| Some(name.split_once('-')?.0.to_owned())).collect())
+    Ok(names.iter().filter_map(|name| study_of(name)).map(str::to_owned).collect())
 }
 
-/// Removes what the folders of alerts and archives have of a study, of those that are no longer configured too.
-pub fn forget(spool: &Path, study_uid: &str) -> Result<(), SpoolError> {
-    for kind in ["alerts", "deliver"] {
-        let folder = spool.join(kind);
-        for way in names(&folder)? {
-            for state in names(&folder.join(&way))? {
-                let state = folder.join(&way).join(state);
-                for name in names(&state)? {
-                    if name.split_once('-').is_some_and(|(own, _)| own == study_uid) {
-                        remove(&state.join(name))?;
+/// The study that an entry belongs to.
+fn study_of(name: &str) -> Option<&str> {
+    name.split_once('-').map(|(study_uid, _)| study_uid)
+}
+
+/// What the folders of alerts and archives have of some studies, of ways that are no longer configured too. Found once for all of
+/// them: there are as many entries as there were notices.
+#[derive(Debug, Default)]
+pub struct Traces {
+    ways: Vec<PathBuf>,
+    /// Of each study, where it has something, and how that is called.
+    names: BTreeMap<String, BTreeSet<(usize, String)>>,
+}
+
+impl Traces {
+    /// Finds those of studies.
+    pub fn find(spool: &Path, studies: &BTreeSet<String>) -> Result<Traces, SpoolError> {
+        let mut traces = Traces::default();
+        if studies.is_empty() {
+            return Ok(traces);
+        }
+        for kind in ["alerts", "deliver"] {
+            for way in names(&spool.join(kind))? {
+                let way = spool.join(kind).join(way);
+                for state in names(&way)? {
+                    for name in names(&way.join(state))? {
+                        if let Some(study_uid) = study_of(&name).filter(|study| studies.contains(*study)) {
+                            let found = traces.names.entry(study_uid.to_owned()).or_default();
+                            found.insert((traces.ways.len(), name));
+                        }
                     }
                 }
+                traces.ways.push(way);
             }
         }
+        Ok(traces)
     }
-    Ok(())
+
+    /// Removes those of a study, also where they have another state by now.
+    pub fn remove(&mut self, study_uid: &str) -> Result<(), SpoolError> {
+        for (way, name) in self.names.remove(study_uid).into_iter().flatten() {
+            let way = &self.ways[way];
+            names(way)?.iter().try_for_each(|state| remove(&way.join(state).join(&name)))?;
+        }
+        Ok(())
+    }
+}
+
+/// A round in which studies are removed, one after the other.
+#[derive(Debug)]
+pub struct Removal {
+    /// Time after its last verdict, or after it was sent again, that a study is kept.
+    pub kept: Duration,
+    /// When the round began.
+    pub day: SystemTime,
+    /// Studies of which somebody is still to be told, or whose results are on their way.
+    pub waiting: BTreeSet<String>,
+    /// Those that are still to be looked at.
+    pub old: Vec<String>,
+    /// What tells of them.
+    pub traces: Traces,
+}
+
+impl Removal {
+    /// Whether a file is of a time that is old now.
+    pub fn is_old(&self, file: &Path) -> bool {
+        let written = file.metadata().and_then(|metadata| metadata.modified());
+        written.is_ok_and(|written| self.day.duration_since(written).is_ok_and(|passed| passed >= self.kept))
+    }
 }
 
 fn remove(path: &Path) -> Result<(), SpoolError> {
@@ -163,6 +216,31 @@ mod tests {
                 assert!(matches!(later, Round::Remove(_)), "{later:?}");
             }
         }
+    }
+
+    #[test]
+    fn all_that_tells_of_a_study_is_found_once_and_removed_wherever_it_is_by_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |path: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        let notice = made("alerts/log/done/1.2-1-alert.json");
+        let (part, result) =
+            (made("deliver/pacs/refused/1.2-ab/a.why"), made("deliver/old/done/1.2-ab.json"));
+        let others = [made("alerts/log/done/1.2.3-1-alert.json"), made("deliver/pacs/done/1.2.3-ab.json")];
+        let mut traces = Traces::find(folder.path(), &BTreeSet::from(["1.2".to_owned()])).unwrap();
+        // Somebody wants it to be tried again.
+        let entry = part.parent().unwrap();
+        let pending = folder.path().join("deliver/pacs/pending/1.2-ab");
+        fs::create_dir(pending.parent().unwrap()).unwrap();
+        fs::rename(entry, &pending).unwrap();
+        traces.remove("1.2").unwrap();
+        traces.remove("1.2.3").unwrap();
+        assert!(!notice.exists() && !pending.exists() && !result.exists());
+        assert!(others.iter().all(|other| other.exists()));
     }
 
     #[test]

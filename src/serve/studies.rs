@@ -15,7 +15,7 @@ use super::config::{Config, Study as Settings};
 use super::journal::Journal;
 use super::open::{Open, objects_in};
 use super::process::Process;
-use super::retention::{Round, Rounds, forget, studies_in};
+use super::retention::{Removal, Round, Rounds, Traces, studies_in};
 use super::said::{Said, note_early, was_early};
 use super::verdict::{self, Verdict};
 use super::worker::{Answer, Request};
@@ -50,6 +50,8 @@ pub struct Studies<'a> {
     /// The spool's folder, with what others have in it.
     folder: &'a Path,
     rounds: Rounds,
+    /// The round in which studies are removed just now.
+    removal: Option<Removal>,
     /// Why objects were refused, of studies that nothing else came of yet.
     refused: BTreeMap<String, BTreeSet<String>>,
     channels: &'a [Channel],
@@ -75,6 +77,7 @@ impl<'a> Studies<'a> {
             settings: &config.study,
             folder: &config.spool.folder,
             rounds: Rounds::new(config.retention),
+            removal: None,
             refused: BTreeMap::new(),
             channels,
             outboxes,
@@ -83,7 +86,6 @@ impl<'a> Studies<'a> {
             process: None,
             starts: Tries::default(),
         };
-        // What a crash left half removed.
         studies.finish_purges()?;
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
@@ -125,10 +127,9 @@ impl<'a> Studies<'a> {
                 self.note_all(happenings);
                 continue;
             }
-            if is_more_to_look_at || is_more_to_judge {
+            if is_more_to_look_at || is_more_to_judge || self.purge()? {
                 continue;
             }
-            self.purge()?;
             if self.open.is_empty() {
                 // Nothing is to do: its memory is given back.
                 self.process = None;
@@ -206,40 +207,56 @@ impl<'a> Studies<'a> {
         reasons(&self.spool.study(study_uid))
     }
 
-    /// Removes studies that were kept long enough: that are told, delivered, and as their verdict saw them.
-    fn purge(&mut self) -> Result<(), SpoolError> {
+    /// Removes one of the studies that were kept long enough: that are told, delivered, and as their verdict saw them. Whether there
+    /// may be more: what comes in between is looked at first.
+    fn purge(&mut self) -> Result<bool, SpoolError> {
+        if self.removal.is_none() {
+            self.removal = self.begin_removal()?;
+        }
+        let Some(mut removal) = self.removal.take() else { return Ok(false) };
+        let Some(study_uid) = removal.old.pop() else {
+            self.tell_strays();
+            return Ok(false);
+        };
+        let is_busy = self.open.contains_key(&study_uid) || removal.waiting.contains(&study_uid);
+        // Since the round began, there may be another verdict.
+        if !is_busy
+            && removal.is_old(&self.spool.study(&study_uid).join(verdict::FILE))
+            && let Some(verdict) = self.verdict(&study_uid)?
+            && self.is_handed_on(&study_uid, &verdict)
+            && self.spool.purge(&study_uid, verdict.objects, removal.kept)?
+        {
+            self.finish_purge(&study_uid, &mut removal.traces)?;
+        }
+        self.removal = Some(removal);
+        Ok(true)
+    }
+
+    /// Begins a round, if it is due: which studies are old, and all that has to be found out about all of them.
+    fn begin_removal(&mut self) -> Result<Option<Removal>, SpoolError> {
         let day = SystemTime::now();
-        let age = match self.rounds.begin(Instant::now(), day) {
-            Round::NotDue => return Ok(()),
+        let kept = match self.rounds.begin(Instant::now(), day) {
+            Round::NotDue => return Ok(None),
             Round::ClockWasSet => {
                 self.journal.tell("clock_was_set", &[]);
-                return Ok(());
+                return Ok(None);
             }
-            Round::Remove(age) => age,
+            Round::Remove(kept) => kept,
         };
-        let waiting = self.channels.iter().flat_map(Channel::waiting);
-        let waiting = waiting.chain(self.outboxes.iter().map(Outbox::waiting));
-        let waiting: BTreeSet<String> = waiting
-            .map(|folder| studies_in(&folder))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .flatten()
-            .collect();
-        for study_uid in self.spool.studies()? {
-            let verdict_file = self.spool.study(&study_uid).join(verdict::FILE);
-            let written = verdict_file.metadata().and_then(|metadata| metadata.modified());
-            let is_old =
-                written.is_ok_and(|written| day.duration_since(written).is_ok_and(|passed| passed >= age));
-            if !is_old || self.open.contains_key(&study_uid) || waiting.contains(&study_uid) {
-                continue;
-            }
-            let Some(verdict) = self.verdict(&study_uid)? else { continue };
-            if self.is_handed_on(&study_uid, &verdict) && self.spool.purge(&study_uid, verdict.objects)? {
-                self.finish_purges()?;
-            }
+        let mut waiting = BTreeSet::new();
+        for folder in self.channels.iter().flat_map(Channel::waiting) {
+            waiting.extend(studies_in(&folder)?);
         }
-        self.tell_strays();
-        Ok(())
+        for outbox in self.outboxes {
+            waiting.extend(studies_in(&outbox.waiting())?);
+        }
+        let (old, traces) = (self.spool.studies()?, Traces::default());
+        let mut removal = Removal { kept, day, waiting, old: Vec::new(), traces };
+        let is_old = |study_uid: &String| removal.is_old(&self.spool.study(study_uid).join(verdict::FILE));
+        let old: BTreeSet<String> = old.into_iter().filter(is_old).collect();
+        removal.traces = Traces::find(self.folder, &old)?;
+        removal.old.extend(old);
+        Ok(Some(removal))
     }
 
     /// What was found in the spool that does not belong there; its name, which may be a study's, is told to nobody.
@@ -249,13 +266,18 @@ impl<'a> Studies<'a> {
         }
     }
 
+    /// Removes what a crash left half removed.
     fn finish_purges(&self) -> Result<(), SpoolError> {
-        for study_uid in self.spool.purging()? {
-            // First: found again without these, it would be told of a second time.
-            forget(self.folder, &study_uid)?;
-            self.spool.finish_purge(&study_uid)?;
-            self.journal.tell("purged", &[("study", &study_uid)]);
-        }
+        let purging = self.spool.purging()?;
+        let mut traces = Traces::find(self.folder, &purging.iter().cloned().collect())?;
+        purging.iter().try_for_each(|study_uid| self.finish_purge(study_uid, &mut traces))
+    }
+
+    fn finish_purge(&self, study_uid: &str, traces: &mut Traces) -> Result<(), SpoolError> {
+        // First: found again without these, it would be told of a second time.
+        traces.remove(study_uid)?;
+        self.spool.finish_purge(study_uid)?;
+        self.journal.tell("purged", &[("study", study_uid)]);
         Ok(())
     }
 

@@ -59,6 +59,7 @@ impl<'a> Draft<'a> {
             Ok(()) => Kept::New(named),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 if same(&self.path, &named).map_err(at(&named))? {
+                    self.spool.note_again(study_uid);
                     Kept::Again(named)
                 } else {
                     Kept::Differs(named)

@@ -17,7 +17,7 @@
 mod draft;
 mod look;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub struct Spool {
     reserve_bytes: u64,
     /// Studies whose folders are known to be durable.
     durable: Mutex<BTreeSet<String>>,
+    /// When an object of a study was sent again last, which was told to be kept without being new.
+    again: Mutex<BTreeMap<String, Instant>>,
     /// Folders in which something was found that does not belong there, for whoever tells of it.
     strays: Mutex<Vec<String>>,
     /// Held by whoever puts an object into a study; alone, by whoever removes one.
@@ -174,6 +176,7 @@ impl Spool {
             folder: folder.to_owned(),
             reserve_bytes,
             durable: Mutex::new(BTreeSet::new()),
+            again: Mutex::default(),
             strays: Mutex::default(),
             names: RwLock::new(()),
             next: AtomicU64::new(0),
@@ -246,19 +249,22 @@ impl Spool {
         Ok(studies)
     }
 
-    /// Takes a study out of the spool, if it has this many objects still. From then on it is not there, and comes anew if an
-    /// object of it does; [`finish_purge`](Spool::finish_purge) removes it.
+    /// Takes a study out of the spool, if it has this many objects still, and none of them was sent again within this time: more of
+    /// them may follow, which would be half a study. From then on it is not there, and comes anew if an object of it does;
+    /// [`finish_purge`](Spool::finish_purge) removes it.
     ///
     /// # Errors
     /// The disk.
-    pub fn purge(&self, study_uid: &str, objects: usize) -> Result<bool, SpoolError> {
+    pub fn purge(&self, study_uid: &str, objects: usize, kept: Duration) -> Result<bool, SpoolError> {
         let _alone = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let study = self.study(study_uid);
         let folder = study.join("objects");
         let count = fs::read_dir(&folder).map_err(at(&folder))?.count();
-        if count != objects {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        if count != objects || again.get(study_uid).is_some_and(|last| last.elapsed() < kept) {
             return Ok(false);
         }
+        again.remove(study_uid);
         self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(study_uid);
         move_durably(&study, &self.folder.join("purging").join(name(study_uid)))?;
         Ok(true)
@@ -321,6 +327,12 @@ impl Spool {
             }
         }
         Ok(())
+    }
+
+    /// Notes that an object of a study was sent again, while whoever removes studies waits.
+    fn note_again(&self, study_uid: &str) {
+        let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
+        again.insert(study_uid.to_owned(), Instant::now());
     }
 
     /// Makes the folders of a study, durably.

@@ -21,6 +21,23 @@ fn objects_are_kept_once_and_never_replaced() {
 }
 
 #[test]
+fn a_study_that_is_being_sent_again_is_not_taken_out() {
+    // Slices 1 to 50 of an old study were there, and acknowledged; then it was removed, and slices from 51 on came as a study.
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path(), 0).unwrap();
+    let month = Duration::from_secs(30 * 24 * 3600);
+    keep(&spool, "1.2", "1.2.3", b"pixels");
+    assert!(!spool.purge("1.2", 0, month).unwrap(), "another number of objects");
+    keep(&spool, "1.2", "1.2.3", b"pixels");
+    assert!(!spool.purge("1.2", 1, month).unwrap());
+    assert!(spool.purge("1.2", 1, Duration::ZERO).unwrap());
+    spool.finish_purge("1.2").unwrap();
+    // A study like any other when it comes anew.
+    keep(&spool, "1.2", "1.2.3", b"pixels");
+    assert!(spool.purge("1.2", 1, month).unwrap());
+}
+
+#[test]
 fn what_was_not_kept_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path(), 0).unwrap();
