@@ -75,7 +75,8 @@ impl Open {
 
     /// Time until it is to be judged, should nothing happen: until it counts as whole, and its results may be written.
     pub fn due(&self, settings: &Settings) -> Duration {
-        let seconds = if self.without_gaps && self.senders.is_empty() && self.looked_at == self.objects {
+        let is_seen = self.looked_at == self.objects && !self.has_more;
+        let seconds = if self.without_gaps && self.senders.is_empty() && is_seen {
             settings.settled_s
         } else {
             settings.quiet_s
@@ -126,6 +127,18 @@ mod tests {
         open.arrive(1, true, now + minute * 2);
         open.arrive(2, false, now);
         assert_eq!((open.arrived, open.last), (now + minute, now + minute));
+    }
+
+    #[test]
+    fn what_came_since_it_was_looked_at_is_waited_for() {
+        // Slices that came while a process looked were judged under the number of those before them.
+        let settings: Settings = toml::from_str("settled_s = 0\nquiet_s = 60").unwrap();
+        let mut open = Open::new(1, Instant::now());
+        (open.looked_at, open.without_gaps) = (1, true);
+        assert!(open.due(&settings).is_zero());
+        open.arrive(1, false, Instant::now());
+        open.end(1);
+        assert!(open.due(&settings) > Duration::from_secs(50));
     }
 
     #[test]

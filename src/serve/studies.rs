@@ -120,11 +120,11 @@ impl<'a> Studies<'a> {
             self.note_refused()?;
             // First of all at what an earlier process left. One at a time, so that none waits for all.
             let is_more_to_look_at = self.look()?;
+            // A look takes its time: nobody is to be taken for gone who has sent something since.
+            let has_more_come = self.note_all(happenings);
             let is_more_to_judge = self.judge()?;
             // What came meanwhile is looked at before anything is removed: it may be of a study that is old.
-            if let Ok(happening) = happenings.try_recv() {
-                self.note(happening);
-                self.note_all(happenings);
+            if self.note_all(happenings) || has_more_come {
                 continue;
             }
             if is_more_to_look_at || is_more_to_judge || self.purge()? {
@@ -145,11 +145,14 @@ impl<'a> Studies<'a> {
         }
     }
 
-    /// Notes all that came meanwhile: it is looked at at once.
-    fn note_all(&mut self, happenings: &Receiver<Happening>) {
+    /// Notes all that came meanwhile, which is looked at at once; whether there was any.
+    fn note_all(&mut self, happenings: &Receiver<Happening>) -> bool {
+        let mut is_any = false;
         while let Ok(happening) = happenings.try_recv() {
             self.note(happening);
+            is_any = true;
         }
+        is_any
     }
 
     fn note(&mut self, happening: Happening) {
