@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use service::program::{BLEED, CLEAN, phantom, run};
-use service::{Service, configure, notices};
+use service::{Service, configure, notices, slices};
 use sha2::Digest;
 
 /// Less than a second.
@@ -108,6 +108,20 @@ fn a_study_that_is_done_with_goes_with_all_that_tells_of_it_and_may_come_anew() 
     let alerts = notices(&folder.path().join("alerts.jsonl"));
     let verdicts = alerts.iter().filter(|notice| notice["occasion"] == "alert").count();
     assert_eq!(verdicts, 2);
+}
+
+#[test]
+fn a_study_of_which_every_object_was_refused_goes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service =
+        Service::start(&configure(folder.path(), &format!("[study]\nsettled_s = 0\nquiet_s = 1\n{SHORT}")));
+    let mut cut = slices(&folder.path().join("bleed")).remove(0);
+    cut.data_set.truncate(cut.data_set.len() / 2);
+    assert_eq!(service.associate().unwrap().store(&cut), Some(0xC000));
+    let uid = notice(&service, folder.path());
+    service.wait_for("purged");
+    assert_eq!(traces(&folder.path().join("spool"), &uid), [] as [PathBuf; 0]);
 }
 
 /// The study that was told of.

@@ -261,6 +261,63 @@ fn objects_that_were_refused_are_said_in_the_report_once() {
     assert_eq!(code, 0, "{complaint}");
 }
 
+/// Slices that are cut off in their pixels: whose they are can be read.
+fn cut_off(slices: &[Slice]) -> Vec<Slice> {
+    let half = |slice: &Slice| slice.data_set[..slice.data_set.len() / 2].to_vec();
+    slices.iter().map(|slice| Slice { data_set: half(slice), ..slice.clone() }).collect()
+}
+
+#[test]
+fn a_study_of_which_every_object_is_refused_is_refused_until_one_comes() {
+    // Such a study had no outcome: nobody heard of it who asked for refused ones.
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let slices = slices(&folder.path().join("bleed"));
+    let config = configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\n");
+    let service = Service::start(&config);
+    let refuse = || {
+        let mut sender = service.associate().unwrap();
+        assert_eq!(sender.store(&cut_off(&slices)[0]), Some(0xC000));
+        sender.release();
+    };
+    refuse();
+    let verdict = service.wait_for("verdict");
+    assert_eq!((&verdict["outcome"], &verdict["objects"]), (&"refused".into(), &"0".into()));
+    while service.wait_for("told")["notice"] != "1-refused" {}
+    let notices = service::notices(&folder.path().join("alerts.jsonl"));
+    assert_eq!(notices[0]["about"]["refusal"]["code"], "unreadable_input");
+    assert_eq!(warnings(folder.path()), ["refused_object"]);
+    // Refused once more, and found at a start, it is judged no other time.
+    refuse();
+    service.kill();
+    let service = Service::start(&config);
+    assert_eq!(verify(folder.path()).0, 0);
+    let (code, _, complaint) = of(folder.path(), &["replay", verdict["study"].as_str().unwrap()]);
+    assert_eq!(code, 0, "{complaint}");
+    service.send(&folder.path().join("bleed"));
+    let revised = service.wait_for("verdict");
+    assert_eq!((&revised["outcome"], &revised["revision"]), (&"alert".into(), &"2".into()));
+}
+
+#[test]
+fn an_object_that_was_refused_before_a_crash_is_said_after_it() {
+    // The answer was given, and the reason was in memory.
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("bleed"), BLEED);
+    let mut slices = slices(&folder.path().join("bleed"));
+    let cut = cut_off(&[slices.pop().unwrap()]).remove(0);
+    let config = configure(folder.path(), "[study]\nsettled_s = 0\n");
+    let service = Service::start(&config);
+    assert_eq!(service.associate().unwrap().store(&cut), Some(0xC000));
+    service.kill();
+    let service = Service::start(&config);
+    let mut sender = service.associate().unwrap();
+    slices.iter().for_each(|slice| assert_eq!(sender.store(slice), Some(0)));
+    sender.release();
+    assert_eq!(service.wait_for("verdict")["objects"], "8");
+    assert!(warnings(folder.path()).contains(&"refused_object".to_owned()));
+}
+
 #[test]
 fn a_study_of_which_the_scanner_tells_more_images_waits_for_them() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ mod journal;
 mod key;
 mod open;
 mod process;
+mod refusals;
 pub mod replay;
 mod retention;
 mod said;
@@ -38,6 +39,7 @@ use crate::receive::{self, Event};
 use crate::spool::{Spool, SpoolError};
 use crate::{watch, web};
 use journal::Journal;
+use refusals::Refusals;
 use studies::{Happening, Studies};
 
 /// Why a service, or a process of it, cannot go on.
@@ -107,12 +109,14 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
     let settings = settings.map_err(ServeError::Tls)?;
     let listener = config.receive.as_ref().map(|receive| listen(receive.listen)).transpose()?;
     let page = config.web.as_ref().map(|web| listen(web.listen)).transpose()?;
-    let mut studies = Studies::resume(&spool, config, &channels, &outboxes, &journal)
-        .map_err(|error| ServeError::Disk(error.reason()))?;
+    let disk = |error: SpoolError| ServeError::Disk(error.reason());
+    let refusals = Refusals::find(&spool, MOST_WITHOUT_OBJECTS).map_err(disk)?;
+    let mut studies =
+        Studies::resume(&spool, config, &refusals, &channels, &outboxes, &journal).map_err(disk)?;
     let (happened, happenings) = channel();
     let objects = |study_uid: &str| spool.study(study_uid).join("objects");
     std::thread::scope(|scope| {
-        let (journal, objects) = (&journal, &objects);
+        let (journal, objects, refusals) = (&journal, &objects, &refusals);
         for (name, teller) in tellers {
             scope.spawn(move || {
                 let _watch = CrashOnly;
@@ -148,7 +152,7 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
             let (happened, spool, limits) = (happened.clone(), &spool, &limits);
             scope.spawn(move || {
                 let _watch = CrashOnly;
-                watch::watch(settings, spool, limits, &|event| drop_in(journal, &happened, event));
+                watch::watch(settings, spool, limits, &|event| drop_in(journal, refusals, &happened, event));
             });
         }
         if let (Some(listener), Some(receive), Some(settings)) = (&listener, &config.receive, &settings) {
@@ -174,8 +178,8 @@ pub fn serve(config: &Config, give_up: &(dyn Fn(ServeError) + Sync)) -> Result<(
                     let (code, study) = (format!("{status:04X}"), study_uid.unwrap_or_default());
                     journal.tell("not_stored", &[("study", &study), ("status", &code), ("why", &why)]);
                     // Without room it comes again.
-                    if !study.is_empty() && !(0xA700..=0xA7FF).contains(&status) {
-                        happen(Happening::Refused { study_uid: study, why });
+                    if !(0xA700..=0xA7FF).contains(&status) && refusals.note(&study, why) {
+                        happen(Happening::Refused { study_uid: study });
                     }
                 }
                 Event::Reported(report) => take(journal, &outboxes, &report),
@@ -212,11 +216,14 @@ impl Drop for CrashOnly {
     }
 }
 
+/// As many studies of which every object was refused have a folder at once.
+const MOST_WITHOUT_OBJECTS: usize = 1000;
+
 /// The number of the association that the watched folder stands for: whoever drops files is a sender too.
 const DROPPED: u64 = u64::MAX;
 
 /// Tells what became of a file in the watched folder.
-fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event) {
+fn drop_in(journal: &Journal, refusals: &Refusals<'_>, happened: &Sender<Happening>, event: watch::Event) {
     let happening = match event {
         watch::Event::Taken { study_uid, again } => {
             let stored = Instant::now();
@@ -227,10 +234,10 @@ fn drop_in(journal: &Journal, happened: &Sender<Happening>, event: watch::Event)
         watch::Event::Refused { study_uid, why } => {
             let study = study_uid.unwrap_or_default();
             journal.tell("not_taken", &[("study", &study), ("why", &why)]);
-            if study.is_empty() {
+            if !refusals.note(&study, why) {
                 return;
             }
-            Happening::Refused { study_uid: study, why }
+            Happening::Refused { study_uid: study }
         }
         watch::Event::Troubled { why } => return journal.tell("watch_troubled", &[("why", &why)]),
     };

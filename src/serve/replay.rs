@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ServeError;
 use super::key::{self, pseudonym};
-use super::studies;
+use super::refusals;
 use super::verdict::{self, Verdict};
 use super::worker::{Answer, Job, judge_afresh};
 use crate::spool::{SpoolError, at, is_name, names};
@@ -47,7 +47,7 @@ pub fn replay(triage: &mut Triage, spool: &Path, study: &str) -> Result<Option<R
         differences.push(format!("the study has {count} objects, its verdict is on {}", verdict.objects));
     }
     let fresh = tempfile::tempdir().map_err(at(&std::env::temp_dir()))?;
-    let refused: Vec<String> = studies::reasons(&folder).into_iter().collect();
+    let refused: Vec<String> = refusals::reasons(&folder).into_iter().collect();
     let (results, said) = (fresh.path(), &verdict.said);
     let job = Job { study_uid: &study_uid, objects: &objects, results, refused: &refused, said };
     let Answer::Judged { report, .. } = judge_afresh(triage, &job)? else { return Ok(None) };

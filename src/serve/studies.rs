@@ -15,6 +15,7 @@ use super::config::{Config, Study as Settings};
 use super::journal::Journal;
 use super::open::{Open, objects_in};
 use super::process::Process;
+use super::refusals::{Refusals, reasons};
 use super::retention::{Removal, Round, Rounds, Traces, studies_in};
 use super::said::{Said, note_early, was_early};
 use super::verdict::{self, Verdict};
@@ -25,20 +26,14 @@ use crate::spool::{Spool, SpoolError, sync_folder, write_durably};
 
 /// The file that says which verdict was given to all whom it concerns.
 const HANDED_ON: &str = "handed_on";
-/// The file that says why objects of the study are missing.
-const REFUSED: &str = "refused.json";
-/// As many reasons are told.
-const MOST_REASONS: usize = 8;
-/// As many studies of which nothing but refused objects came are remembered.
-const MOST_UNKNOWN: usize = 1000;
 
 /// What the rest of the service tells of.
 #[derive(Debug)]
 pub enum Happening {
     /// An object of a study is durable, or was `again`. The number of the association is 0 where there is none.
     Arrived { study_uid: String, association: u64, again: bool, stored: Instant },
-    /// An object of a study was not kept, and will not be.
-    Refused { study_uid: String, why: String },
+    /// An object of a study was not kept, and will not be, for a reason that was noted and is new.
+    Refused { study_uid: String },
     /// An association ended.
     Ended { association: u64 },
 }
@@ -52,8 +47,8 @@ pub struct Studies<'a> {
     rounds: Rounds,
     /// The round in which studies are removed just now.
     removal: Option<Removal>,
-    /// Why objects were refused, of studies that nothing else came of yet.
-    refused: BTreeMap<String, BTreeSet<String>>,
+    /// Why objects were refused.
+    refusals: &'a Refusals<'a>,
     channels: &'a [Channel],
     outboxes: &'a [Outbox],
     journal: &'a Journal,
@@ -68,6 +63,7 @@ impl<'a> Studies<'a> {
     pub fn resume(
         spool: &'a Spool,
         config: &'a Config,
+        refusals: &'a Refusals<'a>,
         channels: &'a [Channel],
         outboxes: &'a [Outbox],
         journal: &'a Journal,
@@ -78,7 +74,7 @@ impl<'a> Studies<'a> {
             folder: &config.spool.folder,
             rounds: Rounds::new(config.retention),
             removal: None,
-            refused: BTreeMap::new(),
+            refusals,
             channels,
             outboxes,
             journal,
@@ -103,7 +99,7 @@ impl<'a> Studies<'a> {
             }
             let refused = studies.reasons(&study_uid).len();
             let is_current = |verdict: Verdict| verdict.objects == objects && verdict.refused == refused;
-            if !verdict.is_some_and(is_current) && objects > 0 {
+            if !verdict.is_some_and(is_current) && (objects > 0 || refused > 0) {
                 studies.open.insert(study_uid, Open::new(objects, Instant::now()));
             }
         }
@@ -117,7 +113,7 @@ impl<'a> Studies<'a> {
     /// The disk: nothing can be promised any more.
     pub fn work(&mut self, happenings: &Receiver<Happening>) -> Result<(), SpoolError> {
         loop {
-            self.note_refused()?;
+            self.refusals.settle()?.into_iter().for_each(|study_uid| self.open_refused(study_uid));
             // First of all at what an earlier process left. One at a time, so that none waits for all.
             let is_more_to_look_at = self.look()?;
             // A look takes its time: nobody is to be taken for gone who has sent something since.
@@ -161,12 +157,7 @@ impl<'a> Studies<'a> {
                 let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0, stored));
                 open.arrive(association, again, stored);
             }
-            Happening::Refused { study_uid, why } => {
-                self.refused.entry(study_uid).or_default().insert(why);
-                if self.refused.len() > MOST_UNKNOWN {
-                    self.refused.pop_first();
-                }
-            }
+            Happening::Refused { study_uid } => self.open_refused(study_uid),
             Happening::Ended { association } => {
                 self.open.values_mut().for_each(|open| open.end(association));
             }
@@ -183,27 +174,12 @@ impl<'a> Studies<'a> {
         due.unwrap_or(Duration::from_secs(3600)).min(self.rounds.due()).max(Duration::from_millis(1))
     }
 
-    /// Notes why objects were refused, of the studies that are there; whoever was judged without knowing is judged again.
-    fn note_refused(&mut self) -> Result<(), SpoolError> {
-        let there = |study_uid: &String, _: &mut BTreeSet<String>| self.spool.study(study_uid).is_dir();
-        let refused: Vec<_> = self.refused.extract_if(.., there).collect();
-        for (study_uid, more) in refused {
-            let mut reasons = self.reasons(&study_uid);
-            let before = reasons.len();
-            // The same object may be sent, and refused, for ever: that changes nothing.
-            reasons.extend(more);
-            let reasons: Vec<String> = reasons.into_iter().take(MOST_REASONS).collect();
-            if reasons.len() == before {
-                continue;
-            }
-            let path = self.spool.study(&study_uid).join(REFUSED);
-            // Strings always serialize.
-            write_durably(&path, &serde_json::to_vec(&reasons).unwrap_or_default())?;
-            let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0, Instant::now()));
-            open.has_more = true;
-            open.last = Instant::now();
-        }
-        Ok(())
+    /// An object was refused: whoever was judged without knowing is judged again.
+    fn open_refused(&mut self, study_uid: String) {
+        let now = Instant::now();
+        let open = self.open.entry(study_uid).or_insert_with(|| Open::new(0, now));
+        open.has_more = true;
+        open.last = now;
     }
 
     fn reasons(&self, study_uid: &str) -> BTreeSet<String> {
@@ -280,6 +256,7 @@ impl<'a> Studies<'a> {
         // First: found again without these, it would be told of a second time.
         traces.remove(study_uid)?;
         self.spool.finish_purge(study_uid)?;
+        self.refusals.forget(study_uid);
         self.journal.tell("purged", &[("study", study_uid)]);
         Ok(())
     }
@@ -333,8 +310,12 @@ impl<'a> Studies<'a> {
             }
         }
         for (study_uid, objects) in done {
-            // None at all: removed since the object that was sent again was found there.
-            if objects == 0 || self.is_done(&study_uid, objects)? {
+            if objects > 0 {
+                self.refusals.forget(&study_uid);
+            }
+            // Nothing at all: removed since the object that was sent again was found there.
+            let is_gone = objects == 0 && self.reasons(&study_uid).is_empty();
+            if is_gone || self.is_done(&study_uid, objects)? {
                 self.open.remove(&study_uid);
             }
         }
@@ -512,13 +493,6 @@ fn make_durable(results: &Path) -> Result<(), SpoolError> {
         }
     }
     Ok(())
-}
-
-/// Why objects of a study, whose folder it is, were refused.
-pub fn reasons(study: &Path) -> BTreeSet<String> {
-    let text = fs::read(study.join(REFUSED)).unwrap_or_default();
-    // Written whole; whoever wrote something else there took away a warning, and no more.
-    serde_json::from_slice(&text).unwrap_or_default()
 }
 
 /// The report on a study that brings its worker down.

@@ -329,6 +329,25 @@ impl Spool {
         Ok(())
     }
 
+    /// Lets something be written into the folder of a study, which is made where it is not there, while nobody removes that; nor
+    /// soon, as where an object is sent again.
+    ///
+    /// # Errors
+    /// The disk; what is written fails.
+    ///
+    /// # Panics
+    /// As [`study`](Spool::study).
+    pub fn within<T>(
+        &self,
+        study_uid: &str,
+        write: impl FnOnce(&Path) -> Result<T, SpoolError>,
+    ) -> Result<T, SpoolError> {
+        let _names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        self.found(study_uid)?;
+        self.note_again(study_uid);
+        write(&self.study(study_uid))
+    }
+
     /// Notes that an object of a study was sent again, while whoever removes studies waits.
     fn note_again(&self, study_uid: &str) {
         let mut again = self.again.lock().unwrap_or_else(PoisonError::into_inner);
