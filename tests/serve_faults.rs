@@ -132,6 +132,9 @@ fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
     let told = notices(&folder.path().join("alerts.jsonl"));
     let refused = told.iter().find(|notice| notice["occasion"] == "refused").unwrap();
     assert_eq!(refused["about"]["refusal"]["code"], "internal");
+    // Sent again, it is tried again: what hindered may be mended.
+    service.send(&folder.path().join("bleed"));
+    assert_eq!(service.wait_for("verdict")["outcome"], "alert");
 }
 
 #[test]
@@ -311,8 +314,12 @@ fn a_study_that_is_sent_again_unchanged_is_not_judged_again() {
         service.send(&folder.path().join("bleed"));
         while service.wait_for("association")["ended"] != "Released" {}
     }
-    service.send(&folder.path().join("clean"));
-    while service.wait_for("told")["notice"] != "1-no_alert" {}
+    // The freshest is judged first: behind the first of these, nothing else is due before the second.
+    phantom(&folder.path().join("other"), &["--seed", "3"]);
+    for study in ["clean", "other"] {
+        service.send(&folder.path().join(study));
+        while service.wait_for("told")["notice"] != "1-no_alert" {}
+    }
     let journal = service.journal();
     let verdicts = journal.iter().filter(|line| line["event"] == "verdict");
     assert_eq!(verdicts.filter(|line| line["outcome"] == "alert").count(), 1, "{journal:?}");

@@ -327,7 +327,8 @@ impl<'a> Studies<'a> {
     fn is_done(&self, study_uid: &str, objects: usize) -> Result<bool, SpoolError> {
         let Some(verdict) = self.verdict(study_uid)? else { return Ok(false) };
         let is_current = verdict.objects == objects && verdict.refused == self.reasons(study_uid).len();
-        Ok(is_current && self.is_handed_on(study_uid, &verdict))
+        // Judging failed, which whoever sends it again may have mended.
+        Ok(is_current && !verdict.is_of_ours() && self.is_handed_on(study_uid, &verdict))
     }
 
     /// Of the studies that ask for something, the one of which something came last: the patient may still be there. And how many

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use super::said::Said;
 use crate::alert::Occasion;
 use crate::model::sha256_hex;
+use crate::study::RefusalCode;
 
 /// Its file in the study's folder.
 pub const FILE: &str = "verdict.json";
@@ -30,6 +31,15 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether the study was refused for a fault that is not its own: `internal`.
+    pub fn is_of_ours(&self) -> bool {
+        let code = || {
+            let report: serde_json::Value = serde_json::from_str(self.report.get()).ok()?;
+            Some(report["refusal"]["code"] == RefusalCode::Internal.as_str())
+        };
+        self.outcome == Occasion::Refused && code().unwrap_or(false)
+    }
+
     /// SHA-256 of its report, in hexadecimal.
     pub fn report_sha256(&self) -> String {
         sha256_hex(self.report.get().as_bytes())
