@@ -208,6 +208,9 @@ impl Channel {
     }
 }
 
+/// How often it is tried to read whose study it is, where its objects cannot be read.
+const MOST_UNNAMED: usize = 3;
+
 /// What a teller knows that need not survive it.
 struct Memory {
     /// Notices that may have been told by a process that did not come to note it.
@@ -250,8 +253,8 @@ impl Teller {
         objects: Objects<'_>,
         ended: Ended<'_>,
     ) -> Duration {
-        let by_age = [self.notices("running"), self.notices("pending")].concat();
-        let (mut notices, mut overtaken) = (by_age.clone(), BTreeSet::new());
+        let all = [self.notices("running"), self.notices("pending")].concat();
+        let (mut notices, mut overtaken) = (all.clone(), BTreeSet::new());
         let nobody = |notice: &PathBuf| memory.nobody.get(notice.file_name().unwrap_or_default()).copied();
         // Of those for whom nobody was there as often, the oldest.
         notices.sort_by_cached_key(|notice| nobody(notice).unwrap_or(0));
@@ -267,13 +270,15 @@ impl Teller {
             }
             let is_doubtful = memory.doubtful.contains(&notice);
             let id = notice.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            match self.tell_one(&notice, is_doubtful, objects) {
+            // Better without the patient's name than not at all.
+            let is_anonymous = tries.failures() >= MOST_UNNAMED;
+            match self.tell_one(&notice, is_doubtful, is_anonymous, objects) {
                 Ok(()) => {
                     memory.way = Tries::default();
                     memory.notices.remove(&name);
                     memory.nobody.remove(&name);
                     ended(&id, Ok(()));
-                    overtaken.extend(self.retire_older(&notice, &by_age, ended));
+                    overtaken.extend(self.give_up(&notice, &all, ended));
                 }
                 Err(untold) => {
                     let why = match untold {
@@ -311,27 +316,29 @@ impl Teller {
         first.map_or(hour, |first| first.max(memory.way.wait()).clamp(Duration::from_millis(10), hour))
     }
 
-    /// Gives up those notices that are older than one that was told, on the same study, were not taken, and say the contrary: told
-    /// now, they would be the last word on it.
-    fn retire_older(&self, told: &Path, by_age: &[PathBuf], ended: Ended<'_>) -> Vec<PathBuf> {
-        let older = by_age.iter().take_while(|notice| *notice != told);
-        let older = older.filter(|notice| {
-            study_of(notice) == study_of(told) && is_urgent(notice) != is_urgent(told) && notice.exists()
-        });
-        let mut retired = Vec::new();
-        for notice in older {
-            let done = self.folder.join("done").join(notice.file_name().unwrap_or_default());
+    /// Gives up those notices that one that was told takes back: told now, they would be the last word on the study.
+    fn give_up(&self, told: &Path, notices: &[PathBuf], ended: Ended<'_>) -> Vec<PathBuf> {
+        let done = self.folder.join("done");
+        let told = done.join(told.file_name().unwrap_or_default());
+        let mut given_up = Vec::new();
+        for notice in notices.iter().filter(|notice| takes_back(&told, notice)) {
             // Should the disk not take that, it is told, late, or given up the next time.
-            if move_durably(notice, &done).is_ok() {
+            if move_durably(notice, &done.join(notice.file_name().unwrap_or_default())).is_ok() {
                 let id = notice.file_stem().unwrap_or_default().to_string_lossy();
                 ended(&id, Err("given up: what it says was taken back before it was taken"));
-                retired.push(notice.clone());
+                given_up.push(notice.clone());
             }
         }
-        retired
+        given_up
     }
 
-    fn tell_one(&self, notice: &Path, doubtful: bool, objects: Objects<'_>) -> Result<(), Untold> {
+    fn tell_one(
+        &self,
+        notice: &Path,
+        doubtful: bool,
+        is_anonymous: bool,
+        objects: Objects<'_>,
+    ) -> Result<(), Untold> {
         let name = notice.file_name().unwrap_or_default();
         let done = self.folder.join("done").join(name);
         let line = match fs::read_to_string(notice) {
@@ -360,7 +367,13 @@ impl Teller {
                 return command::start(notice, &self.folder, &desktop(&told)).map_err(Untold::Refused);
             }
             Way::Webhook(webhook) => webhook::post(webhook, &told.id, &line)?,
-            Way::Hl7(hl7) => hl7::send(hl7, &told, &order(&objects(&told.study_uid))?)?,
+            Way::Hl7(hl7) => {
+                let order = match order(&objects(&told.study_uid)) {
+                    Err(_) if is_anonymous => Order::default(),
+                    order => order?,
+                };
+                hl7::send(hl7, &told, &order)?;
+            }
         }
         Ok(move_durably(notice, &done)?)
     }
@@ -369,12 +382,8 @@ impl Teller {
     fn notices(&self, state: &str) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.folder.join(state)).into_iter().flatten().flatten();
         let is_notice = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
-        let age = |path: &PathBuf| path.metadata().and_then(|metadata| metadata.modified());
-        let mut notices: Vec<(SystemTime, PathBuf)> = entries
-            .map(|entry| entry.path())
-            .filter(is_notice)
-            .map(|path| (age(&path).unwrap_or(SystemTime::UNIX_EPOCH), path))
-            .collect();
+        let mut notices: Vec<(SystemTime, PathBuf)> =
+            entries.map(|entry| entry.path()).filter(is_notice).map(|path| (age(&path), path)).collect();
         notices.sort();
         notices.into_iter().map(|(_, path)| path).collect()
     }
@@ -393,22 +402,35 @@ fn desktop(told: &Told) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-/// The study of a notice, by its name.
-fn study_of(notice: &Path) -> Option<String> {
-    let name = notice.file_name()?.to_str()?;
-    Some(name.split_once('-')?.0.to_owned())
+/// What a notice is of, by its name: study, revision, occasion.
+fn parts(notice: &Path) -> Option<(&str, u32, Occasion)> {
+    let mut parts = notice.file_stem()?.to_str()?.splitn(3, '-');
+    let (study_uid, revision) = (parts.next()?, parts.next()?.parse().ok()?);
+    Some((study_uid, revision, serde_json::from_value(parts.next()?.into()).ok()?))
 }
 
-/// Whether a notice says that hematoma is suspected, by its name.
-fn is_urgent(notice: &Path) -> bool {
-    let name = notice.file_stem().unwrap_or_default().to_string_lossy();
-    [Occasion::Early, Occasion::Alert].iter().any(|occasion| name.ends_with(&format!("-{}", occasion.name())))
+/// Whether a notice says the contrary of an earlier one on the same study. Verdicts are in the order of their numbers, whatever the
+/// clock says; an early alert has none of its own, so that its age counts.
+fn takes_back(later: &Path, earlier: &Path) -> bool {
+    let (Some(new), Some(old)) = (parts(later), parts(earlier)) else { return false };
+    let is_older = match (new.2, old.2) {
+        (Occasion::NoAlert, Occasion::Alert) | (Occasion::Alert, Occasion::NoAlert) => old.1 < new.1,
+        (Occasion::NoAlert, Occasion::Early) => age(earlier) <= age(later),
+        _ => false,
+    };
+    new.0 == old.0 && is_older && earlier.exists()
+}
+
+/// When a notice was taken.
+fn age(notice: &Path) -> SystemTime {
+    let modified = notice.metadata().and_then(|metadata| metadata.modified());
+    modified.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// Whose study it is, from the first of its objects that tells; nobody's where none does.
 fn order(objects: &Path) -> Result<Order, Untold> {
     let limits = Limits::default();
-    let failed = |error: io::Error| Untold::Away(format!("the disk: {error}"));
+    let failed = |error: io::Error| Untold::Refused(format!("whose study it is cannot be read: {error}"));
     let entries = match fs::read_dir(objects) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Order::default()),
         entries => entries.map_err(failed)?,

@@ -84,3 +84,54 @@ fn what_was_taken_back_is_not_the_last_word() {
     assert!(ends[2].as_ref().is_err_and(|why| why.starts_with("given up")), "{ends:?}");
     assert_eq!(fs::read_dir(folder.path().join("pending")).unwrap().count(), 0);
 }
+
+#[test]
+fn only_a_later_verdict_to_the_contrary_takes_one_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let notice = |name: &str, seconds: u64| {
+        let path = folder.path().join(format!("{name}.json"));
+        let file = fs::File::create(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        path
+    };
+    let check = |(later, now), (earlier, then)| takes_back(&notice(later, now), &notice(earlier, then));
+    // Whatever the clock was set to in between.
+    for then in [1, 3] {
+        assert!(check(("1.2-2-no_alert", 2), ("1.2-1-alert", then)));
+        assert!(check(("1.2-10-alert", 2), ("1.2-9-no_alert", then)));
+        assert!(!check(("1.2-1-no_alert", 2), ("1.2-2-alert", then)), "the alert is the later one");
+        assert!(!check(("1.2-2-alert", 2), ("1.2-1-alert", then)));
+        assert!(!check(("1.2-2-refused", 2), ("1.2-1-alert", then)), "not judged is not taken back");
+        assert!(!check(("1.3-2-no_alert", 2), ("1.2-1-alert", then)));
+    }
+    assert!(check(("1.2-1-no_alert", 2), ("1.2-0-early", 1)));
+    assert!(!check(("1.2-1-no_alert", 2), ("1.2-0-early", 3)), "of slices that came behind the verdict");
+    assert!(!check(("1.2-1-alert", 2), ("1.2-0-early", 1)));
+    assert!(!check(("0", 2), ("1", 1)));
+}
+
+#[test]
+fn a_worklist_hears_of_a_study_whose_objects_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let hl7 = serde_json::from_value(serde_json::json!({"address": format!("127.0.0.1:{port}")}));
+    let way = Way::Hl7(hl7.unwrap());
+    let (channel, teller) = channel_in(folder.path().to_owned(), vec![Occasion::Alert], way).unwrap();
+    post(&channel, Occasion::Alert, 1);
+    let mut memory = memory();
+    // A file where the folder of the objects should be.
+    let objects = folder.path().join("objects");
+    fs::write(&objects, "in the way").unwrap();
+    let mut whys = Vec::new();
+    for _ in 0..=MOST_UNNAMED {
+        let heard = RefCell::new(Vec::new());
+        let ended = |_: &str, ended: Result<(), &str>| heard.borrow_mut().push(ended.unwrap_err().to_owned());
+        // Due at once.
+        memory.notices.values_mut().for_each(|tries| tries.rest(Duration::ZERO));
+        teller.round(&mut memory, true, &|_| objects.clone(), &ended);
+        whys.extend(heard.into_inner());
+        assert!(memory.way.wait().is_zero() || whys.len() > MOST_UNNAMED, "others go on: {whys:?}");
+    }
+    assert!(whys[..MOST_UNNAMED].iter().all(|why| why.contains("whose study it is")), "{whys:?}");
+    assert!(whys[MOST_UNNAMED].contains(&port.to_string()), "{whys:?}");
+}
