@@ -3,6 +3,7 @@
 
 mod service;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -135,6 +136,44 @@ fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
     // Sent again, it is tried again: what hindered may be mended.
     service.send(&folder.path().join("bleed"));
     assert_eq!(service.wait_for("verdict")["outcome"], "alert");
+}
+
+#[test]
+fn what_comes_while_a_look_hangs_is_counted_before_it_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    phantom(&folder.path().join("clean"), CLEAN);
+    phantom(&folder.path().join("bleed"), BLEED);
+    let service =
+        Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nseconds = 10\n"));
+    let (is_over, id) = (AtomicBool::new(false), service.id());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for worker in workers(id) {
+                    let _ = kill_process(worker, Signal::STOP);
+                }
+            }
+        });
+        for study in ["clean", "bleed"] {
+            service.send(&folder.path().join(study));
+        }
+        service.wait_for("worker_died");
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut judged = BTreeSet::new();
+    while judged.len() < 2 {
+        let verdict = service.wait_for("verdict");
+        assert_eq!(verdict["objects"], "9", "{verdict}");
+        judged.insert(verdict["study"].to_string());
+    }
+    // Nobody is told that slices are still arriving behind the verdict on all of them.
+    let told = notices(&folder.path().join("alerts.jsonl"));
+    let told: Vec<_> = told.iter().map(|notice| (&notice["study_uid"], &notice["occasion"])).collect();
+    let early = told.iter().position(|(_, occasion)| *occasion == "early");
+    assert!(
+        early.is_none_or(|early| !told[..early].iter().any(|(study, _)| *study == told[early].0)),
+        "{told:?}"
+    );
 }
 
 #[test]

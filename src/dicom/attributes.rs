@@ -72,6 +72,9 @@ pub(super) const IDENTITY: Wanted = Wanted {
     in_groups: &[],
 };
 
+/// What is asked of a file beside that.
+pub(super) const CLASS: Wanted = Wanted { elements: &[tags::SOP_CLASS_UID], sequences: &[], in_groups: &[] };
+
 #[cfg(test)]
 mod tests {
     use dicom_core::Tag;

@@ -281,6 +281,13 @@ pub fn identify(bytes: &[u8], limits: &Limits) -> Option<Identity> {
     })
 }
 
+/// UID of the SOP class of such a file; None where it is not told.
+pub fn class_of(bytes: &[u8], limits: &Limits) -> Option<String> {
+    let layout = guard::scan_beginning(bytes, &attributes::CLASS, limits)?;
+    let elements = Elements::parse(&layout, &layout.elements, None).ok()?;
+    elements.uid(tags::SOP_CLASS_UID).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use dicom_dictionary_std::uids;

@@ -231,10 +231,13 @@ fn drop_in(journal: &Journal, refusals: &Refusals<'_>, happened: &Sender<Happeni
             Happening::Arrived { study_uid, association: DROPPED, again, stored }
         }
         watch::Event::Quiet => Happening::Ended { association: DROPPED },
-        watch::Event::Refused { study_uid, why } => {
+        watch::Event::Refused { study_uid, is_ct, why } => {
             let study = study_uid.unwrap_or_default();
             journal.tell("not_taken", &[("study", &study), ("why", &why)]);
-            if !refusals.note(&study, why) {
+            // Whoever drops ultrasound here does not want to hear that no head CT was judged.
+            let is_new =
+                if is_ct { refusals.note(&study, why) } else { refusals.note_beside_others(&study, why) };
+            if !is_new {
                 return;
             }
             Happening::Refused { study_uid: study }

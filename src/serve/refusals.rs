@@ -39,7 +39,8 @@ impl<'a> Refusals<'a> {
     pub fn find(spool: &'a Spool, most: usize) -> Result<Refusals<'a>, SpoolError> {
         let mut noted = Noted::default();
         for study_uid in spool.studies()? {
-            if objects_in(&spool.study(&study_uid).join("objects"))? == 0 {
+            // What cannot be read may have some.
+            if objects_in(&spool.study(&study_uid).join("objects")).is_ok_and(|objects| objects == 0) {
                 noted.empty.insert(study_uid);
             }
         }
@@ -62,6 +63,11 @@ impl<'a> Refusals<'a> {
         // A disk that refuses is met again by whoever settles it, and may end the service.
         self.remember(&mut noted, study_uid, more);
         false
+    }
+
+    /// The same of an object that may be of a study that is none of ours: only where other objects of it came.
+    pub fn note_beside_others(&self, study_uid: &str, why: String) -> bool {
+        is_name(study_uid) && self.spool.study(study_uid).is_dir() && self.note(study_uid, why)
     }
 
     /// Makes durable what was only remembered, where the study has a folder by now, or may have one; of which that was not known.
@@ -160,6 +166,21 @@ mod tests {
         refusals.forget("1.8");
         assert_eq!(refusals.settle().unwrap(), ["1.5"]);
         assert_eq!(reasons(&spool.study("1.5")).len(), 1);
+    }
+
+    #[test]
+    fn what_may_be_of_a_study_that_is_none_of_ours_makes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path(), 0).unwrap();
+        let refusals = Refusals::find(&spool, 2).unwrap();
+        let note = || refusals.note_beside_others("1.2", "no CT image".to_owned());
+        assert!(!note() && spool.studies().unwrap().is_empty());
+        assert!(refusals.note("1.2", "cut off".to_owned()) && note());
+        assert_eq!(reasons(&spool.study("1.2")).len(), 2);
+        // A folder that cannot be read keeps no service from its start.
+        fs::create_dir_all(spool.study("1.3")).unwrap();
+        fs::write(spool.study("1.3").join("objects"), "in the way").unwrap();
+        assert_eq!(Refusals::find(&spool, 2).unwrap().lock().empty.len(), 1);
     }
 
     #[test]

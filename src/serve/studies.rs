@@ -85,7 +85,14 @@ impl<'a> Studies<'a> {
         studies.finish_purges()?;
         for study_uid in spool.studies()? {
             let folder = spool.study(&study_uid);
-            let objects = objects_in(&folder.join("objects"))?;
+            // One that cannot be read keeps no other from its verdict.
+            let objects = match objects_in(&folder.join("objects")) {
+                Ok(objects) => objects,
+                Err(error) => {
+                    journal.tell("not_judged", &[("study", &study_uid), ("why", &error.reason())]);
+                    continue;
+                }
+            };
             let verdict = studies.verdict(&study_uid)?;
             if let Some(verdict) = &verdict
                 && !studies.is_handed_on(&study_uid, verdict)
@@ -118,6 +125,7 @@ impl<'a> Studies<'a> {
             let is_more_to_look_at = self.look()?;
             // A look takes its time: nobody is to be taken for gone who has sent something since.
             let has_more_come = self.note_all(happenings);
+            self.count()?;
             let is_more_to_judge = self.judge()?;
             // What came meanwhile is looked at before anything is removed: it may be of a study that is old.
             if self.note_all(happenings) || has_more_come {

@@ -83,6 +83,8 @@ pub enum Event {
     Refused {
         /// Its study, where that could be read.
         study_uid: Option<String>,
+        /// Whether it is, or may be, a CT image.
+        is_ct: bool,
         /// Why.
         why: String,
     },
@@ -159,7 +161,7 @@ struct Watcher<'a> {
 /// Why a file is not taken.
 enum Unwanted {
     /// It is not wanted.
-    Refused { study_uid: Option<String>, why: String },
+    Refused { study_uid: Option<String>, is_ct: bool, why: String },
     /// It cannot be taken now.
     NotNow(String),
     /// Nor can any other.
@@ -250,8 +252,8 @@ impl<'a> Watcher<'a> {
                     tell(event);
                     Next::Remove
                 }
-                Err(Unwanted::Refused { study_uid, why }) => {
-                    tell(Event::Refused { study_uid, why: why.clone() });
+                Err(Unwanted::Refused { study_uid, is_ct, why }) => {
+                    tell(Event::Refused { study_uid, is_ct, why: why.clone() });
                     Next::Refuse(why)
                 }
                 Err(Unwanted::NotNow(why)) => return Some(Seen { since: now, trouble: Some(why), ..seen }),
@@ -280,7 +282,7 @@ impl<'a> Watcher<'a> {
 
     /// Takes a file into the spool, if it is this one still.
     fn take(&self, path: &Path, file: Identity) -> Result<Event, Unwanted> {
-        let refused = |study_uid, why: String| Unwanted::Refused { study_uid, why };
+        let refused = |study_uid, why: String| Unwanted::Refused { study_uid, is_ct: true, why };
         let (holder, name) = self.holder(path).map_err(|error| cannot_be_read(path, error))?;
         let opened = open(&holder, name).map_err(|error| cannot_be_read(path, error))?;
         if opened.metadata().map_or(true, |metadata| Identity::of(&metadata) != file) {
@@ -295,13 +297,16 @@ impl<'a> Watcher<'a> {
             Err(error) => return Err(Unwanted::NotNow(Chain(&error).to_string())),
         };
         let object = Object::read(&bytes, self.limits).map_err(|error| {
-            let identity = dicom::identify(&bytes, self.limits);
-            refused(identity.map(|identity| identity.study_uid), Chain(&error).to_string())
+            let class_uid = dicom::class_of(&bytes, self.limits);
+            let is_ct = class_uid.is_none_or(|class_uid| CT_CLASSES.contains(&&*class_uid));
+            let study_uid = dicom::identify(&bytes, self.limits).map(|identity| identity.study_uid);
+            Unwanted::Refused { study_uid, is_ct, why: Chain(&error).to_string() }
         })?;
         let header = &object.slices[0];
         let (study_uid, instance_uid) = (header.study_uid.clone(), header.sop_instance_uid.clone());
         if !CT_CLASSES.contains(&header.sop_class_uid.as_str()) {
-            return Err(refused(Some(study_uid), "no CT image".to_owned()));
+            let why = "no CT image".to_owned();
+            return Err(Unwanted::Refused { study_uid: Some(study_uid), is_ct: false, why });
         }
         let mut draft = self.spool.draft()?;
         draft.write_all(&bytes).map_err(at(path))?;
@@ -365,6 +370,11 @@ impl<'a> Watcher<'a> {
     }
 }
 
+/// Whether a file is another one, or somebody is about to change it: it was removed, or a file server's client holds it.
+fn is_changing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WouldBlock)
+}
+
 /// Opens a file in a folder. A pipe may have its name by now, whose other end is not waited for.
 fn open(holder: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -375,13 +385,13 @@ fn open(holder: &OwnedFd, name: &OsStr) -> io::Result<File> {
 fn is_still(holder: &OwnedFd, name: &OsStr, file: Identity) -> io::Result<bool> {
     match open(holder, name).and_then(|file| file.metadata()) {
         Ok(metadata) => Ok(Identity::of(&metadata) == file),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) if is_changing(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 fn cannot_be_read(path: &Path, source: io::Error) -> Unwanted {
-    if source.kind() == ErrorKind::NotFound {
+    if is_changing(&source) {
         return Unwanted::Replaced;
     }
     Unwanted::NotNow(Chain(&MappedError::Read { path: path.to_owned(), source }).to_string())

@@ -76,13 +76,29 @@ fn what_is_not_wanted_is_kept_beside_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let drops = [(0, "Doe^Jane.txt", b"no DICOM".to_vec()), (0, "x.part", slice()), (0, ".y", slice())];
     let events = looked(folder.path(), &drops, &[0, 2, 4]);
-    let [Event::Refused { study_uid: None, why }] = &events[..] else { panic!("{events:?}") };
+    let [Event::Refused { study_uid: None, is_ct: true, why }] = &events[..] else { panic!("{events:?}") };
     assert!(!why.contains("Doe"), "{why}");
     let refused = folder.path().join("in/refused");
     assert_eq!(fs::read(refused.join("1-Doe^Jane.txt")).unwrap(), b"no DICOM");
     assert!(!fs::read_to_string(refused.join("1-Doe^Jane.txt.why.txt")).unwrap().is_empty());
     // Unfinished and hidden files stay.
     assert_eq!(fs::read_dir(folder.path().join("in")).unwrap().count(), 3);
+}
+
+#[test]
+fn what_is_of_another_class_is_known_whole_and_broken() {
+    // Ultrasound.
+    let other = Crafted::slice(2, 2).text(0x0008, 0x0016, b"UI", "1.2.840.10008.5.1.4.1.1.6.1").file();
+    for (dropped, expected) in
+        [(&slice()[..slice().len() - 4], true), (&other, false), (&other[..other.len() - 4], false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let events = looked(folder.path(), &[(0, "a", dropped.to_vec())], &[0, 2]);
+        let [Event::Refused { study_uid: Some(_), is_ct, .. }, ..] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(*is_ct, expected);
+    }
 }
 
 #[test]
