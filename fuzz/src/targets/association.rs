@@ -134,7 +134,7 @@ fn take_out(folder: &Path, spool: &Spool) -> BTreeSet<String> {
             assert_eq!(header.sop_instance_uid, name);
             kept.insert(name);
         }
-        assert!(spool.purge(&study, objects.len()).expect("a study that is there"));
+        assert!(spool.purge(&study, objects.len(), Duration::ZERO).expect("a study that is there"));
         spool.finish_purge(&study).expect("a study that was taken out");
     }
     assert_eq!(fs::read_dir(folder.join("purging")).expect("a folder").count(), 0);
