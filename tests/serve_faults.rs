@@ -102,6 +102,22 @@ fn a_disk_that_cannot_be_written_is_said_at_the_start() {
     assert!(complaint.contains("Read-only file system") && complaint.contains("spool"), "{complaint}");
 }
 
+/// Does something while every process that looks is stopped as soon as it is there.
+fn while_workers_hang(service: &Service, run: impl FnOnce()) {
+    let (is_over, id) = (AtomicBool::new(false), service.id());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for worker in workers(id) {
+                    let _ = kill_process(worker, Signal::STOP);
+                }
+            }
+        });
+        run();
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
 #[test]
 fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -110,23 +126,13 @@ fn a_study_whose_judging_hangs_twice_is_refused_and_the_others_go_on() {
     // With less time than this, a busy machine would have healthy studies refused.
     let service =
         Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nseconds = 10\n"));
-    let (is_over, id) = (AtomicBool::new(false), service.id());
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            // Every process that looks is stopped as soon as it is there.
-            while !is_over.load(Ordering::Relaxed) {
-                for worker in workers(id) {
-                    let _ = kill_process(worker, Signal::STOP);
-                }
-            }
-        });
+    while_workers_hang(&service, || {
         service.send(&folder.path().join("bleed"));
         for _ in 0..2 {
             let died = service.wait_for("worker_died");
             assert!(died["why"].as_str().unwrap().contains("more than 10 s"), "{died}");
         }
         assert_eq!(service.wait_for("verdict")["outcome"], "refused");
-        is_over.store(true, Ordering::Relaxed);
     });
     service.send(&folder.path().join("clean"));
     assert_eq!(service.wait_for("verdict")["outcome"], "no_alert");
@@ -145,20 +151,11 @@ fn what_comes_while_a_look_hangs_is_counted_before_it_is_judged() {
     phantom(&folder.path().join("bleed"), BLEED);
     let service =
         Service::start(&configure(folder.path(), "[study]\nsettled_s = 0\nquiet_s = 1\nseconds = 10\n"));
-    let (is_over, id) = (AtomicBool::new(false), service.id());
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                for worker in workers(id) {
-                    let _ = kill_process(worker, Signal::STOP);
-                }
-            }
-        });
+    while_workers_hang(&service, || {
         for study in ["clean", "bleed"] {
             service.send(&folder.path().join(study));
         }
         service.wait_for("worker_died");
-        is_over.store(true, Ordering::Relaxed);
     });
     let mut judged = BTreeSet::new();
     while judged.len() < 2 {
